@@ -28,13 +28,13 @@ from herd.commands import (
     pretrain,
     reward,
     run,
-    sandbox,
     sft,
     show,
     study,
     sweep_thresholds,
     threshold,
 )
+from herd.commands.launched import one_of_ranks
 from herd.core.errors import to_herd_error
 from herd.core.terminal import safe_output
 
@@ -83,16 +83,8 @@ def _join_name(arguments: Sequence[str]) -> list[str]:
 
 def _dispatch(options: argparse.Namespace) -> int:
     try:
-        if options.name in _COMPUTING:
-            from herd.core.native import kernel_warning, start_building
-
-            if sentence := kernel_warning():
-                print(f"herd: {sentence}", file=sys.stderr)
-            elif options.name in _WHOLE_RECIPES:
-                start_building()
-        code = options.command.run(options) or 0
-        sys.stdout.flush()  # what cannot be written is reported here, and not when Python ends
-        return code
+        with one_of_ranks(options.command, options) as leads:
+            return _run(options) if leads else 0
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from what is whole" if options.name in _KEEPING else ""
         print(f"\nstopped{goes_on}", file=sys.stderr)
@@ -105,6 +97,19 @@ def _dispatch(options: argparse.Namespace) -> int:
         error = to_herd_error(fault, f"herd {options.name}")
         print(f"herd: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.name in _COMPUTING:
+        from herd.core.native import kernel_warning, start_building
+
+        if sentence := kernel_warning():
+            print(f"herd: {sentence}", file=sys.stderr)
+        elif options.name in _WHOLE_RECIPES:
+            start_building()
+    code = options.command.run(options) or 0
+    sys.stdout.flush()  # what cannot be written is reported here, and not when Python ends
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -131,7 +131,7 @@ def dpo(
     if uses_mismatched(settings.loss.name):
         with trainable.strategy.evaluating() as policy:
             mismatches = MismatchedCompletions.of(policy, pairs, tokenizer.pad_id, include_eos=settings.include_eos)
-    loss = objective(losses.make(settings.loss), reference, settings.nll_weight, mismatches)
+    loss = objective(losses.make(settings.loss), reference, settings.nll_weight, mismatches, reward_scale(settings))
     validation = None
     if held_out_pairs:
         with trainable.strategy.evaluating() as policy:
@@ -191,12 +191,19 @@ def _held_out_pairs(
     return encode_preferences(strong, chat_template, max_answers=2, context=context).preferences
 
 
+def reward_scale(settings: DpoSettings) -> float:
+    """What log-ratios to the reference are multiplied with to be the rewards of TRL: the loss's beta, 1 for a loss that
+    has none, or whose beta is of means over tokens. Source: Rafailov et al. 2023, section 4."""
+    own = settings.loss.settings
+    return 1.0 if own.get("per_token") else float(own.get("beta", 1.0))
+
+
 def pair_figures(
     reference: Transformer, pairs: Sequence[EncodedPreference], settings: DpoSettings, *, pad: int
 ) -> Callable[[Any], dict[str, ExampleFigures]]:
     """Asks a policy for figures of every pair: the loss that training minimises, margin and accuracy of its log-ratios
-    to the `reference`, the chosen answers' nats per token, and the log-probabilities of both answers. A margin of zero
-    is half right."""
+    to the `reference`, the chosen answers' nats per token, and rewards and log-probabilities of both answers. A margin
+    of zero is half right."""
     name = settings.loss.name
     options: dict[str, Any] = {"include_eos": settings.include_eos}
     before = reference_log_probs(reference, pairs, pad, **options)
@@ -212,12 +219,16 @@ def pair_figures(
         if mismatches is not None:
             own = replace(own, mismatched_M=mismatches.all_logratios(model, pad, **options))
         nll_B = -own.chosen_B / own.chosen_tokens_B
-        margin_B = (logps - before) @ torch.tensor([1.0, -1.0])
+        logratios = logps - before
+        margin_B = logratios @ torch.tensor([1.0, -1.0])
+        rewards = reward_scale(settings) * logratios
         columns = {
             METRIC: preference(own) + settings.nll_weight * nll_B,
             "accuracy": (margin_B.sign() + 1) / 2,
             "margin": margin_B,
             "nll": nll_B,
+            "rewards/chosen": rewards[:, 0],
+            "rewards/rejected": rewards[:, 1],
             "logps/chosen": own.chosen_B,
             "logps/rejected": own.rejected_B,
         }
@@ -269,12 +280,12 @@ def objective(
     reference: Tensor,
     nll_weight: float,
     mismatches: MismatchedCompletions | None = None,
+    scale: float = 1.0,
 ) -> Callable[[nn.Module, PreferenceBatch], tuple[Tensor, MetricSums]]:
     """The loss of a batch of pairs: `preference`, and the chosen answers' NLL per token.
 
     reference: log-probabilities [pairs, 2] of chosen and rejected answers under the reference. mismatches: for a loss
-    that asks for them. Logged under TRL's names; rewards there are beta times the log-ratios, here the log-ratios,
-    since not every loss has a beta.
+    that asks for them. Logged under TRL's names. scale: what log-ratios are multiplied with to be rewards.
     """
 
     def loss(model: nn.Module, batch: PreferenceBatch) -> tuple[Tensor, MetricSums]:
@@ -287,21 +298,21 @@ def objective(
             pairs = replace(pairs, mismatched_M=mismatches.logratios(model, batch))
         preferred_B = preference(pairs)
         nll_B = -chosen_B / pairs.chosen_tokens_B
-        return (preferred_B + nll_weight * nll_B).sum(), _metrics(pairs, preferred_B, nll_B)
+        return (preferred_B + nll_weight * nll_B).sum(), _metrics(pairs, preferred_B, nll_B, scale)
 
     return loss
 
 
-def _metrics(pairs: PairLogProbs, preferred_B: Tensor, nll_B: Tensor) -> MetricSums:
+def _metrics(pairs: PairLogProbs, preferred_B: Tensor, nll_B: Tensor, scale: float) -> MetricSums:
     """Sums over the pairs, by TRL's names."""
     rows = {
         "preference": preferred_B,
         "nll_loss": nll_B,
         "logps/chosen": pairs.chosen_B,
         "logps/rejected": pairs.rejected_B,
-        "rewards/chosen": pairs.chosen_logratio,
-        "rewards/rejected": pairs.rejected_logratio,
-        "rewards/margins": pairs.margin,
+        "rewards/chosen": scale * pairs.chosen_logratio,
+        "rewards/rejected": scale * pairs.rejected_logratio,
+        "rewards/margins": scale * pairs.margin,
         "rewards/accuracies": (pairs.margin > 0).float(),
         "lengths/chosen": pairs.chosen_tokens_B.float(),
         "lengths/rejected": pairs.rejected_tokens_B.float(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,12 +24,12 @@ _FEW_STEPS = 20
 
 @dataclass(frozen=True)
 class StepCount:
-    """rows: to learn from; held_out: never learnt; left_out: of `rows`, too long or otherwise unfit. steps: in all;
+    """rows: to learn from; held_out: never learnt; left_out: of `rows`, by why they are not learnt. steps: in all;
     epochs: over how many passes these go. per_step: of `unit` so many. unread: in words, what fills no step."""
 
     rows: int
     held_out: int
-    left_out: int
+    left_out: Mapping[str, int]
     steps: int
     epochs: float
     per_step: int
@@ -39,13 +39,15 @@ class StepCount:
     def lines(self) -> list[str]:
         """What is said of it, in sentences without full stops."""
         apart = f", {self.held_out:,} held out" if self.held_out else ", none held out"
-        unfit = f", {self.left_out:,} of them left out (too long, or alike)" if self.left_out else ""
+        reasons = [f"{count:,} {reason}" for reason, count in self.left_out.items() if count]
+        left_out = sum(self.left_out.values())
+        unfit = f", {left_out:,} of them left out: {', '.join(reasons)}" if reasons else ""
         told = [f"{count_of(self.rows, 'row')} to learn from{apart}{unfit}"]
         few = "; so few teach little: try a smaller --batch-size or more --epochs" if self.steps < _FEW_STEPS else ""
         steps = f"{count_of(self.steps, 'step')} of {count_of(self.per_step, self.unit)}"
         passes = f"{self.epochs:.3g} {'epoch' if self.epochs == 1 else 'epochs'}"
         told.append(f"{steps}, {passes}{self.unread and f' ({self.unread})'}{few}")
-        if self.rows - self.left_out == 1:
+        if self.rows - left_out == 1:
             told.append("warning: a single row is learnt, by heart; bring more, or hold fewer out")
         return told
 
@@ -65,16 +67,20 @@ def count_steps(
     `split_dialogues` has them. Replayed text is not counted. Raises DataError where nothing is left to learn from."""
     if isinstance(settings, SftSettings):
         rows = _learnt(data.conversations, held_out and held_out.conversations, held_out_share, at_least)
+        length = min(settings.length, context)
         batches = DialogueBatches(
-            rows, chat_template, length=min(settings.length, context), rows=settings.batch_size, epochs=settings.epochs,
+            rows, chat_template, length=length, rows=settings.batch_size, epochs=settings.epochs,
             seed=settings.seed, pad=tokenizer.pad_id, repeats=settings.repeats, steps=settings.steps,
         )  # fmt: skip
         apart = len(held_out.conversations) if held_out else len(data.conversations) - len(rows)
         steps, per_step = len(batches), batches.rows_per_step
         last = batches.unread_rows
         unread = f"the last {count_of(last, 'row')} would fill no step and {'is' if last == 1 else 'are'} not read"
+        longer = f"longer than {length:,} tokens"
+        if length < context:
+            longer += f" (--length takes up to {context:,})"
         return StepCount(
-            len(rows), apart, batches.left_out, steps, batches.epoch_of(steps), per_step, "packed row",
+            len(rows), apart, {longer: batches.left_out}, steps, batches.epoch_of(steps), per_step, "packed row",
             unread if last else "",
         )  # fmt: skip
     rows = _learnt(data.preferences, held_out and held_out.preferences, held_out_share, at_least)
@@ -84,17 +90,24 @@ def count_steps(
         strong, chat_template, context=context, max_answers=None if isinstance(settings, RewardSettings) else 2,
         share_prompt=isinstance(settings, RewardSettings) and settings.share_prompt,
         balanced_sources=settings.balanced_sources, seed=settings.seed,
-    ).preferences  # fmt: skip
+    )  # fmt: skip
+    pairs = encoded.preferences
     batches = PreferenceBatches(
-        encoded, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, pad=tokenizer.pad_id,
+        pairs, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, pad=tokenizer.pad_id,
         length=context, steps=settings.steps,
     )  # fmt: skip
-    last = len(encoded) % batches.size
+    last = len(pairs) % batches.size
     unread = (
         f"of each {count_of(last, 'row')}, drawn anew, would fill no step and {'is' if last == 1 else 'are'} not read"
     )
+    left_out = {
+        f"not {' or '.join(settings.strengths)}": len(rows) - len(strong),
+        f"longer than {context:,} tokens": encoded.too_long,
+        "with answers alike": encoded.duplicates,
+        "more than of other sources": encoded.unbalanced,
+    }
     return StepCount(
-        len(rows), apart, len(rows) - len(encoded), len(batches), batches.epoch_of(len(batches)), batches.size, "row",
+        len(rows), apart, left_out, len(batches), batches.epoch_of(len(batches)), batches.size, "row",
         unread if last else "",
     )  # fmt: skip
 

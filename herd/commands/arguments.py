@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from herd.core.errors import SettingsError
+from herd.core.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from herd.corpus.columns import TextColumns
@@ -113,24 +113,66 @@ MAX_SOURCES_OF_A_FOLDER = 8
 def add_column_options(parser: argparse.ArgumentParser) -> None:
     """--columns, --text-column and --source-column, of tables among the data."""
     parser.add_argument(
-        "--columns", metavar="SET", help="whose names columns of tables have: fineweb, dclm, dolma, c4, ..."
+        "--columns",
+        action="append",
+        default=[],
+        metavar="[SOURCE=]SET",
+        help="whose names columns of tables have: fineweb, dclm, dolma, c4, ...",
     )
-    parser.add_argument("--text-column", metavar="NAME", help="the column that holds the text (default: text)")
-    parser.add_argument("--source-column", metavar="NAME", help="a column that names each row's source (default: none)")
+    parser.add_argument(
+        "--text-column",
+        action="append",
+        default=[],
+        metavar="[SOURCE=]NAME",
+        help="the column that holds the text, of all tables or those of a source (default: text)",
+    )
+    parser.add_argument(
+        "--source-column",
+        action="append",
+        default=[],
+        metavar="[SOURCE=]NAME",
+        help="a column that names each row's source (default: none)",
+    )
 
 
-def columns_of(options: argparse.Namespace) -> dict[str, TextColumns]:
-    """What `add_column_options` read, for all sources; nothing where nothing was said. Raises SettingsError for a set
-    that is not known."""
+def columns_of(options: argparse.Namespace, sources: Collection[str] = ()) -> dict[str, TextColumns]:
+    """What `add_column_options` read, by source, `default` for those not named; nothing where nothing was said.
+
+    Raises SettingsError for a set that is not known, and for a source that is none of `sources`.
+    """
     from herd.core.settings import build
     from herd.corpus.columns import ColumnsOrName
 
-    named = {"text": options.text_column, "source": options.source_column}
-    changes = {name: column for name, column in named.items() if column}
-    if not changes and options.columns is None:
-        return {}
-    columns = build(ColumnsOrName, options.columns or {}, where="--columns")
-    return {"default": replace(columns, **changes)}
+    sets = _by_source("--columns", options.columns, sources)
+    fields = {
+        "text": _by_source("--text-column", options.text_column, sources),
+        "source": _by_source("--source-column", options.source_column, sources),
+    }
+    columns: dict[str, TextColumns] = {}
+    for source in dict.fromkeys(("default", *sets, *fields["text"], *fields["source"])):
+        # A source's own set says all of its columns: what holds for tables in general does not hold for it.
+        fallback = source if source in sets else "default"
+        changes = {name: column for name, by in fields.items() if (column := by.get(source, by.get(fallback)))}
+        chosen = sets.get(source, sets.get("default"))
+        if chosen or changes:
+            columns[source] = replace(build(ColumnsOrName, chosen or {}, where="--columns"), **changes)
+    return columns
+
+
+def _by_source(option: str, texts: Sequence[str], sources: Collection[str]) -> dict[str, str]:
+    """`SOURCE=VALUE` by its source, a value alone as `default`. Raises SettingsError for what is said twice, and for a
+    source that is not known."""
+    values: dict[str, str] = {}
+    for text in texts:
+        source, equals, value = text.partition("=")
+        source, value = (source, value) if equals else ("default", text)
+        if source != "default" and source not in sources:
+            raise SettingsError(f"{option} {text}: {source!r} is no source of the data{did_you_mean(source, sources)}")
+        if source in values:
+            of = "" if source == "default" else f" of {source}"
+            raise SettingsError(f"{option}{of} is given twice, {values[source]} and {value}; keep one")
+        values[source] = value
+    return values
 
 
 def sources_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:

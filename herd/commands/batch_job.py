@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _TEXT_STAGE = "pack"  # up to here no GPU is wanted
 _MOST_HOURS, _SPARE = 24.0, 1.3
+# Stages with a model that take a small share of the training before them, which the spare third has room for.
+_SHORT = ("evaluate_model", "average_models", "interpolate_models")
 # Options of `herd run` that a script hands on, with what they are when nobody says anything.
 _HANDED_ON = {
     "save_every": None, "keep_every": 0, "gc_every": 50, "profile": None, "heartbeat_timeout": 30.0, "max_restarts": 3,
@@ -38,7 +40,8 @@ def add_slurm_options(parser: argparse.ArgumentParser) -> None:
     slurm.add_argument(
         "--hours",
         type=bounded_number(0.1),
-        help="until the job saves and queues again (default: by `herd plan` and a third more, at most 24)",
+        help="until the job saves and queues again (default: by `herd plan` and a third more, at most 24, and 24 where "
+        "it does not know)",
     )
     slurm.add_argument("--partition", default="", help="of the cluster (default: its own)")
 
@@ -69,11 +72,11 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
     here = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
     command = [sys.executable, *here, "-m", "herd", "run", str(recipe_file.resolve()), "--out", str(folder.resolve())]
     shared: dict[str, Any] = {"job_name": f"herd-{folder.name}", "folder": folder, "partition": options.partition}
-    hours = options.hours or _hours(plans, folder, options)
+    hours, note = (options.hours, "") if options.hours else _hours(plans, folder, options)
     until = ["--until", options.until] if options.until else []
     script = sbatch_script(
         [*command, *until, *_handed_on(options), "--executor", "slurm"], nodes=options.nodes,
-        gpus_per_node=options.gpus_per_node, cpus_per_task=options.cpus_per_task, hours=hours, **shared,
+        gpus_per_node=options.gpus_per_node, cpus_per_task=options.cpus_per_task, hours=hours, note=note, **shared,
     )  # fmt: skip
     file: Path = options.sbatch
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -83,9 +86,13 @@ def write_sbatch(recipe: Recipe, folder: Path, options: argparse.Namespace, reci
         text = file.with_name(f"{file.stem}-text{file.suffix}")
         cores = options.cpus_per_task * options.gpus_per_node
         first = [*command, "--until", _TEXT_STAGE, "--executor", "local", "--jobs", str(cores)]
+        text_hours, text_note = (options.hours, "") if options.hours else (_MOST_HOURS, _unknown(("the text",)))
         atomic_write(
-            text, sbatch_script(first, nodes=1, gpus_per_node=0, cpus_per_task=cores, hours=hours, **shared)
-        )  # fmt: skip
+            text,
+            sbatch_script(
+                first, nodes=1, gpus_per_node=0, cpus_per_task=cores, hours=text_hours, note=text_note, **shared
+            ),
+        )
         first_job = f"$(sbatch --parsable {shlex.quote(str(text))})"
         submit = f"sbatch --dependency=afterok:{first_job} {shlex.quote(str(file))}"
     nodes = f"{count_of(options.nodes, 'node')} of {options.gpus_per_node} GPUs"
@@ -143,12 +150,36 @@ def _idle_lines(plans: Sequence[Plan], devices: int) -> Iterator[str]:
         yield f"of {devices:,} devices some stages use fewer, and the others wait meanwhile: {', '.join(fewer)}"
 
 
-def _hours(plans: Sequence[Plan], folder: Path, options: argparse.Namespace) -> float:
+def _hours(plans: Sequence[Plan], folder: Path, options: argparse.Namespace) -> tuple[float, str]:
+    """How long the job wants, and a note on that: the most where stages are to be made of which nobody knows how long
+    they take."""
+    from herd.core.artifacts import is_complete
     from herd.recipes.costing import forecast_costs
     from herd.run.worker import RunFolder
 
-    forecasts = forecast_costs(plans, machine_of(options), artifacts=RunFolder(folder).artifacts)
-    return min(_MOST_HOURS, 1.0 + _SPARE * 24 * sum(forecast.days for forecast in forecasts))
+    todo = {plan.key: plan for plan in plans if not is_complete(RunFolder(folder).artifact(plan.key))}
+    forecasts = [
+        forecast
+        for forecast in forecast_costs(plans, machine_of(options), artifacts=RunFolder(folder).artifacts)
+        if forecast.key in todo
+    ]
+    known = {forecast.key for forecast in forecasts if not forecast.is_least}
+    short = _SHORT if known else ()
+    unknown = dict.fromkeys(
+        plan.stage.name
+        for plan in todo.values()
+        if plan.stage.gpu and plan.key not in known and plan.stage.name not in short
+    )
+    if unknown:
+        return _MOST_HOURS, _unknown(tuple(unknown))
+    return min(_MOST_HOURS, 1.0 + _SPARE * 24 * sum(forecast.days for forecast in forecasts)), ""
+
+
+def _unknown(what: Sequence[str]) -> str:
+    return (
+        f"{_MOST_HOURS:.0f} h at a time, as nothing says how long {', '.join(what)} will take; --hours asks for "
+        "another time. A job that is done earlier ends earlier."
+    )
 
 
 def _handed_on(options: argparse.Namespace) -> list[str]:

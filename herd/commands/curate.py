@@ -32,7 +32,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--workers", type=bounded_number(1), default=default_jobs(), help="processes at once (default: %(default)s)"
     )
     parser.add_argument(
-        "--executor", default="local", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: %(default)s)"
+        "--executor",
+        help="local, torchrun, slurm, ray or ray://HOST:PORT (default: torchrun where that started herd, else local)",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be read and by which rules, and stop")
     add_plugins(parser)
@@ -49,22 +50,20 @@ def run(options: argparse.Namespace) -> None:
     from herd.corpus.stages import curate as curate_stage
     from herd.corpus.stages import describe_input, funnel_lines, link_results
     from herd.report.browse import render_browser
-    from herd.run.launcher import launcher_session
+    from herd.run.launcher import launched_executor, launcher_session
     from herd.run.progress import display
     from herd.run.runner import run_stages
 
     load_plugins(options.plugins, "--plugins")
     settings = load_rules(options.rules, options.set)
     sources = sources_of(options.input)
-    crawls = crawls_of(sources, columns_of(options))
+    crawls = crawls_of(sources, columns_of(options, sources))
     if options.dry_run:
         for line in describe_input(sources, settings):
             print(line)
         return
-    with launcher_session(options.executor, options.out, max(1, options.workers)) as session:
-        if session is None:
-            return
-        executor, jobs = session
+    executor = launched_executor(options.executor)
+    with launcher_session(executor, options.out, max(1, options.workers)) as (executor, jobs):
         plan = curate_stage(crawls, settings=settings)
         corpus = run_stages(plan, options.out, jobs=jobs, executor=executor, display=display())
     assert isinstance(corpus, Corpus)
@@ -90,4 +89,6 @@ def _corpus_before(out: Path, corpus: Path) -> Path | None:
     return None if before == corpus.resolve() else before
 
 
-COMMAND = Command("curate", "make a corpus of raw pages, without training anything", add_options, run)
+COMMAND = Command(
+    "curate", "make a corpus of raw pages, without training anything", add_options, run, lambda options: options.out
+)

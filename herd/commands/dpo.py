@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from herd.commands.command import Command
-from herd.commands.finetuning import add_finetuning_options, add_tasks, finetune_rows
+from herd.commands.finetuning import add_finetuning_options, add_tasks, finetune_rows, run_folder
 
 _LR_SHARE = 0.1  # of SFT's: both answers of a pair pull at the same weights, and the reference is not far
 
@@ -25,4 +25,4 @@ def run(options: argparse.Namespace) -> None:
     finetune_rows(options, "dpo", "preferences", own, lr_share=_LR_SHARE)
 
 
-COMMAND = Command("dpo", "move a model towards preferred answers of your own", add_options, run)
+COMMAND = Command("dpo", "move a model towards preferred answers of your own", add_options, run, run_folder)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from herd.core.registry import PluginConfig
     from herd.evals.answers import AnswerStore
     from herd.evals.harness import Score
-    from herd.run.progress import StatusLine
+    from herd.core.status_line import StatusLine
 
 _ADDRESSES = ("http://", "https://")
 
@@ -130,7 +130,7 @@ class _Results:
             print(json.dumps({"model": self._model, "tasks": self._rows}, indent=1))
 
     def begin(self, name: str) -> StatusLine:
-        from herd.run.progress import StatusLine
+        from herd.core.status_line import StatusLine
 
         self._lines.append(StatusLine(name))
         print(f"{name}: started", file=sys.stderr, flush=True)

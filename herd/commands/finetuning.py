@@ -92,14 +92,18 @@ def finetune_rows(
     numbers[stage] = {**stage_numbers(options, folder, lr_share), **own}
     if getattr(options, "tasks", []):
         numbers["measure"] = {"tasks": [parse_yaml(text, where=f"--tasks {text}") for text in options.tasks]}
-    out = options.out or Path("runs") / f"{stage}-{folder_name(options.model)}"
     run_job(
         stage,
         numbers,
-        out,
+        run_folder(options),
         options,
         before=partial(_before, options=options, folder=folder, stage=stage, rows=rows),
     )
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """The folder of the run: as said, else named by the command and the model."""
+    return options.out or Path("runs") / f"{options.name}-{folder_name(options.model)}"
 
 
 def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage: str, rows: RowsSetting) -> None:

@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from herd.run.progress import StatusLine
+    from herd.core.status_line import StatusLine
     from herd.serve.imports import import_model as bring
 
     line = StatusLine("weights")

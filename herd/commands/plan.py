@@ -19,7 +19,7 @@ from herd.commands.arguments import (
     named_machine,
 )
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
+from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, run_folder, spread
 from herd.core.terminal import count_of
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def plan_lines(
     from herd.core.titles import plan_titles
     from herd.pretrain.planning import text_lines
     from herd.recipes.costing import expected_losses, forecast_costs, forecast_lines, whole_model_notes
-    from herd.recipes.repeated_text import doubtful_lines
+    from herd.recipes.repeated_text import doubtful_lines, estimated_text_lines
     from herd.run.worker import RunFolder
     from herd.scaling.cost import loss_line
     from herd.train.machines import load_machine
@@ -129,6 +129,7 @@ def plan_lines(
     yield from _by_title(forecast_lines(forecasts, machine, artifacts, gpu_advice=is_named), titles)
     yield from _by_title(whole_model_notes(plans, forecasts, machine), titles)
     yield from _by_title(text_lines(plans, artifacts), titles)
+    yield from _by_title(estimated_text_lines(forecasts, artifacts), titles)
     yield from _by_title(doubtful_lines(forecasts, artifacts), titles)
     for key, expected in expected_losses(plans, forecasts, artifacts, law).items():
         yield f"{titles[key]}: {loss_line(expected)}"
@@ -153,4 +154,4 @@ def _print_json(plans: Sequence[Plan], folder: Path, machine: Machine, options: 
     print(json.dumps({"machine": asdict(machine), "trainings": rows}, indent=1))
 
 
-COMMAND = Command("plan", "show what a run would make, and make nothing", add_options, run)
+COMMAND = Command("plan", "show what a run would make, and make nothing", add_options, run, run_folder)

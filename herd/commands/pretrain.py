@@ -80,24 +80,33 @@ def context_length(text: str) -> int:
 def run(options: argparse.Namespace) -> None:
     sources = sources_of(options.data)
     numbers: dict[str, Any] = {"files": {name: list(paths) for name, paths in sources.items()}}
-    if columns := columns_of(options):
+    if columns := columns_of(options, {**sources, **sources_of(options.general)}):
         numbers["columns"] = {name: one.to_row() for name, one in columns.items()}
     if options.rules:
         numbers["curate"] = _rules(options.rules)
     if options.held_out_share is not None:
         numbers["held_out_share"] = options.held_out_share
     if options.model is None:
-        preset, start = (
-            "pretrain",
-            Path(options.size).stem if options.size.endswith((".yaml", ".yml")) else options.size,
-        )
+        preset = "pretrain"
         numbers |= _new_model(options, sources)
     else:
-        preset, start = "continue", _model_name(options.model)
+        preset = "continue"
         numbers |= _continued(options, sources)
-    title = f"{start} on {', '.join(sources)}"
-    folder = options.out or Path("runs") / _folder_name(f"{start}-{_source_names(list(sources))}")
-    run_job(preset, {"title": title, **numbers}, folder, options)
+    title = f"{_start_name(options)} on {', '.join(sources)}"
+    run_job(preset, {"title": title, **numbers}, run_folder(options), options)
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """The folder of the run: as said, else named by what is trained and the sources."""
+    sources = list(sources_of(options.data))
+    return options.out or Path("runs") / _folder_name(f"{_start_name(options)}-{_source_names(sources)}")
+
+
+def _start_name(options: argparse.Namespace) -> str:
+    """What training starts from: a size, or a model."""
+    if options.model is not None:
+        return _model_name(options.model)
+    return Path(options.size).stem if options.size.endswith((".yaml", ".yml")) else options.size
 
 
 def _new_model(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -190,7 +199,7 @@ def _continued(options: argparse.Namespace, sources: Mapping[str, tuple[str, ...
     mix = _mixed(options, training, length, tokens)
     if mix:
         raise SettingsError("a method finds shares with new models; write --mix NAME=SHARE,... for one that goes on")
-    numbers |= _later(options, training, batch, tokens, lr)
+    numbers |= _later(options, training, batch, tokens, lr, shape.max_seq_len)
     numbers["measure"] = _measure(options, length)
     print(f"all {shape.num_params:,} weights of {folder} go on; {_chosen(options, batch, lr)}")
     for line in _text_lines(options, text, batch):
@@ -269,9 +278,10 @@ def _shares(text: str) -> dict[str, float]:
 
 
 def _later(
-    options: argparse.Namespace, training: dict[str, Any], batch: int, tokens: float, lr: float
+    options: argparse.Namespace, training: dict[str, Any], batch: int, tokens: float, lr: float, context: int = 0
 ) -> dict[str, Any]:
-    """The stages after the first. An annealing takes its share of the tokens from `training`."""
+    """The stages after the first. An annealing takes its share of the tokens from `training`. context: tokens that the
+    model reads before."""
     from herd.recipes.defaults import computing, later_lengths
 
     later: dict[str, Any] = {}
@@ -283,6 +293,11 @@ def _later(
             raise SettingsError(f"--lengths: {fault}") from None
         if sorted({length, *lengths}) != [length, *lengths]:
             raise SettingsError(f"--lengths {options.lengths} do not rise from {length:,} on; write them in order")
+        if lengths[0] <= context:
+            raise SettingsError(
+                f"--lengths {options.lengths}: the model reads {context:,} tokens already; write longer ones, or take "
+                "--length up to that to train on rows of what it reads"
+            )
         later["longer"] = [stage | extra for stage in later_lengths(lengths, batch, tokens, lr)]
         length = lengths[-1]
     if options.anneal:
@@ -372,5 +387,5 @@ def _existing(path: str, option: str) -> str:
 
 
 COMMAND = Command(
-    "pretrain", "make a base model from text of your own, or go on with one that is there", add_options, run
+    "pretrain", "make a base model from text of your own, or go on with one that is there", add_options, run, run_folder
 )

@@ -44,6 +44,12 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
 
 def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
     """The recipe that the options name, and the folder of its run. Raises SettingsError."""
+    recipe = _rehearsal(_named_recipe(options), options)
+    return recipe, run_folder(options)
+
+
+def _named_recipe(options: argparse.Namespace) -> Recipe:
+    """As it is written, before --scale."""
     from herd.core.recipe import load_recipe, wiring_name
     from herd.recipes import recipes
     from herd.studies import studies
@@ -54,12 +60,20 @@ def resolve_recipe(options: argparse.Namespace) -> tuple[Recipe, Path]:
     packaged = not wiring.endswith(".py")
     is_study = options.name == "study" or (packaged and wiring not in recipes.all() and wiring in studies.all())
     registry = studies if is_study else recipes
-    recipe = load_recipe(options.recipe, registry, options.set, options.plugins)
-    recipe, folder_suffix = _rehearsal(recipe, options)
+    return load_recipe(options.recipe, registry, options.set, options.plugins)
+
+
+def run_folder(options: argparse.Namespace) -> Path:
+    """The folder of the run that the options name; nothing is planned for it. Raises SettingsError."""
+    if options.out:
+        return options.out
     path = Path(options.recipe)
     # The recipe that a job wrote into its run's folder goes on there.
     own = path.absolute().parent if path.name == RECIPE_FILE else Path("runs") / path.stem
-    return recipe, options.out or own.with_name(f"{own.name}{folder_suffix}")
+    scale: float | None = getattr(options, "scale", None)
+    if scale is None and getattr(options, "rehearse", False):
+        scale = _rehearsal_scale(_named_recipe(options))
+    return own if scale is None else own.with_name(f"{own.name}-scale-{scale:g}")
 
 
 def spread(recipe: Recipe, devices: int | None, machine: Machine) -> tuple[Recipe, list[str]]:
@@ -71,16 +85,22 @@ def spread(recipe: Recipe, devices: int | None, machine: Machine) -> tuple[Recip
     return choose_layouts(recipe, devices, machine)
 
 
-def _rehearsal(recipe: Recipe, options: argparse.Namespace) -> tuple[Recipe, str]:
-    """The recipe as --scale shrinks it, and what its folder's name has more; what of it is not tried is told, and by
-    `herd plan` every number that is another."""
+def _rehearsal_scale(recipe: Recipe) -> float:
+    from herd.recipes.rehearsal import scale_for
+
+    return scale_for(recipe.settings, REHEARSAL_SECONDS)
+
+
+def _rehearsal(recipe: Recipe, options: argparse.Namespace) -> Recipe:
+    """The recipe as --scale shrinks it; what of it is not tried is told, and by `herd plan` every number that is
+    another."""
     named: float | None = getattr(options, "scale", None)
     if named is None and not getattr(options, "rehearse", False):
-        return recipe, ""
+        return recipe
     from herd.recipes.changes import change_lines
-    from herd.recipes.rehearsal import rehearsal_notes, scale_down, scale_for
+    from herd.recipes.rehearsal import rehearsal_notes, scale_down
 
-    scale = scale_for(recipe.settings, REHEARSAL_SECONDS) if named is None else named
+    scale = _rehearsal_scale(recipe) if named is None else named
     small = replace(recipe, settings=scale_down(recipe.settings, scale))
     lines = rehearsal_notes(recipe.settings, small.settings)
     # What is printed to be read by a program stays alone.
@@ -89,4 +109,4 @@ def _rehearsal(recipe: Recipe, options: argparse.Namespace) -> tuple[Recipe, str
         lines = [*change_lines(recipe.settings, small.settings), *lines]
     for line in (f"{recipe.name} at scale {scale:g}", *lines):
         print(line, file=sys.stderr if alone else sys.stdout)
-    return small, f"-scale-{scale:g}"
+    return small

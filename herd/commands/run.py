@@ -17,7 +17,7 @@ from herd.commands.arguments import (
 )
 from herd.commands.batch_job import add_slurm_options, write_sbatch
 from herd.commands.command import Command
-from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, spread
+from herd.commands.recipes import add_recipe_options, add_scale, resolve_recipe, run_folder, spread
 
 if TYPE_CHECKING:
     from herd.core.recipe import Recipe
@@ -39,7 +39,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--jobs", type=bounded_number(0), default=default_jobs(), help="stages side by side (default: %(default)s)"
     )
     parser.add_argument(
-        "--executor", help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else local)"
+        "--executor",
+        help="local, torchrun, slurm, ray or ray://HOST:PORT (default: the recipe's, else torchrun where that started "
+        "herd, else local)",
     )
     parser.add_argument(
         "--log",
@@ -140,21 +142,18 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
     from herd.core.artifacts import Report
     from herd.core.stage import RunOptions
     from herd.recipes.declared import check_declared
-    from herd.run.launcher import launcher_session
+    from herd.run.launcher import launched_executor, launcher_session
     from herd.run.progress import display
     from herd.run.ranks import Rank
     from herd.run.runner import required_plans, run_stages
 
-    check_declared(required_plans(recipe.plan(), options.until))
-    with launcher_session(
-        options.executor or recipe.executor, folder, options.jobs, options.heartbeat_timeout
-    ) as session:
-        if session is None:
-            return
-        executor, jobs = session
+    target = recipe.plan()
+    check_declared(required_plans(target, options.until))
+    named = options.executor or (None if recipe.executor == "local" else recipe.executor)
+    with launcher_session(launched_executor(named), folder, options.jobs) as (executor, jobs):
         started_ranks = Rank.from_env().world_size if executor.startswith("joined:") else 1
         artifact = run_stages(
-            recipe.plan(),
+            target,
             folder,
             jobs=jobs,
             until=options.until,
@@ -184,4 +183,4 @@ def run_recipe(recipe: Recipe, folder: Path, options: argparse.Namespace) -> Non
         print(command)
 
 
-COMMAND = Command("run", "run a recipe; what is made already is skipped", add_options, run)
+COMMAND = Command("run", "run a recipe; what is made already is skipped", add_options, run, run_folder)

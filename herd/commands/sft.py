@@ -6,7 +6,7 @@ import argparse
 
 from herd.commands.arguments import amount
 from herd.commands.command import Command
-from herd.commands.finetuning import add_finetuning_options, add_tasks, finetune_rows
+from herd.commands.finetuning import add_finetuning_options, add_tasks, finetune_rows, run_folder
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,4 +19,4 @@ def run(options: argparse.Namespace) -> None:
     finetune_rows(options, "sft", "dialogues", {"length": options.length} if options.length else {})
 
 
-COMMAND = Command("sft", "teach a model by dialogues of your own", add_options, run)
+COMMAND = Command("sft", "teach a model by dialogues of your own", add_options, run, run_folder)

@@ -6,10 +6,13 @@ import argparse
 
 from herd.commands import run
 from herd.commands.command import Command
+from herd.commands.recipes import run_folder
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     run.add_options(parser, "studies")
 
 
-COMMAND = Command("study", "run a study: methods beside controls, over seeds, in one report", add_options, run.run)
+COMMAND = Command(
+    "study", "run a study: methods beside controls, over seeds, in one report", add_options, run.run, run_folder
+)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+from herd.core.cache import entry_cache
 
 _ROOT = Path(__file__).parents[1]
-_CACHE_NAME = "code.json"
+_CACHE_NAME = "code"
 _MAX_ENTRIES = 5_000  # entries of the book, the newest ones
 
 
@@ -63,34 +65,30 @@ class _SummaryCache:
     """What texts came to, by their hash: parsing all of herd takes a second or two, and reading it nothing."""
 
     def __init__(self) -> None:
-        from herd.core.cache import cache_folder
-
-        self._entries, self._file, self._new = _SUMMARIES, None, False
-        self._written = set[str]()  # names in the book; this process may know others, from another place for it
-        # Without a place for the book everything is parsed, which is slower and no fault.
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            self._file = cache_folder() / _CACHE_NAME
-            rows = json.loads(self._file.read_text(encoding="utf-8"))
-            self._written = set(rows)
-            for name, (digest, imports) in rows.items():
-                self._entries.setdefault(name, (digest, tuple(imports)))
+        self._entries = entry_cache(_CACHE_NAME, _MAX_ENTRIES)
 
     def look_up(self, file: Path) -> SourceSummary:
         content = file.read_bytes()
         native_sources = _natives(file, content)
         name = hashlib.sha256(b"\0".join((str(_package(file)).encode(), content, *native_sources))).hexdigest()[:32]
-        if name not in self._entries:
-            self._entries[name] = _summarize(file, content, native_sources)
-        self._new = self._new or name not in self._written
-        return self._entries[name]
+        kept = self._entries.get(name)
+        if name not in _SUMMARIES:
+            _SUMMARIES[name] = _read_summary(kept) or _summarize(file, content, native_sources)
+        if kept is None:  # this process may know it from another place for the book
+            self._entries.put(name, _SUMMARIES[name])
+        return _SUMMARIES[name]
 
     def save(self) -> None:
-        from herd.core.artifacts import atomic_write
+        self._entries.save()
 
-        if self._new and self._file is not None:
-            newest = dict(list(self._entries.items())[-_MAX_ENTRIES:])
-            with contextlib.suppress(OSError):
-                atomic_write(self._file, json.dumps(newest))
+
+def _read_summary(kept: Any) -> SourceSummary | None:
+    """None for what is no summary."""
+    try:
+        digest, imports = kept
+        return str(digest), tuple(map(str, imports))
+    except (TypeError, ValueError):
+        return None
 
 
 def _package(file: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,22 @@ _digests: dict[tuple[int, ...], str] = {}
 
 
 def atomic_write(file: Path, text: str) -> None:
-    """`text` as the contents of `file`, or `file` as it was."""
-    partial = file.with_name(file.name + PARTIAL)
-    partial.write_text(text, encoding="utf-8")
-    flush(partial)
-    partial.rename(file)
+    """`text` as the contents of `file`, or `file` as it was. Of several processes that write one file the last wins."""
+    partial = partial_of(file)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        flush(partial)
+        partial.rename(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     flush(file.parent)
+
+
+def partial_of(file: Path) -> Path:
+    """Where this process writes what shall become `file`, under a name that nobody else takes: not its other threads,
+    and not a process of another node with the same number."""
+    return file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
 
 
 def sha256(file: Path) -> str:

@@ -92,6 +92,13 @@ def wiring_name(reference: str) -> str:
     return wiring if isinstance(wiring, str) else reference
 
 
+def executor_name(reference: str) -> str | None:
+    """What the line `executor:` of a YAML file names; None where there is none, or `reference` is no such file."""
+    path = Path(reference)
+    name = read_yaml(path)[0].get("executor") if path.suffix in (".yaml", ".yml") else None
+    return name if isinstance(name, str) else None
+
+
 def packaged_presets(recipes: Registry[RecipeFunction]) -> dict[str, Path]:
     """The YAML files beside the packaged recipes that lie over one of them or over each other, by their names."""
     wirings = recipes.all()

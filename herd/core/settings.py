@@ -5,7 +5,6 @@ The only file that knows pydantic.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import glob
 import hashlib
@@ -34,9 +33,8 @@ from pydantic_core import core_schema
 from typing_extensions import dataclass_transform
 
 from herd.core.addresses import files_at, is_address, remote_checksum
-from herd.core.cache import remember
 from herd.core.errors import HerdError, SettingsError
-from herd.core.manifests import sha256
+from herd.core.file_hashes import file_hashes
 from herd.core.setting_errors import alternatives, sentences_of
 from herd.core.yaml_loader import DEEPEST as DEEPEST
 from herd.core.yaml_loader import Loader, TooMuchError
@@ -91,22 +89,15 @@ def _hashes(path: str) -> typing.Iterator[tuple[str, str]]:
     files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
     if not root.exists() and (matches := sorted(glob.glob(str(root), recursive=True))):
         root, files = Path(os.path.sep), [Path(match).absolute() for match in matches if os.path.isfile(match)]
-    for file in files:
-        try:
-            yield str(file.relative_to(root)), _hash(file)
-        except OSError as fault:
-            raise ValueError(f"{file} cannot be read ({fault.strerror}); check the path") from None
+    try:
+        hashes = file_hashes(files, remembered_bytes=_REMEMBERED_BYTES)
+    except OSError as fault:
+        raise ValueError(f"{fault.filename} cannot be read ({fault.strerror}); check the path") from None
+    for file, content in zip(files, hashes, strict=True):
+        yield str(file.relative_to(root)), content
 
 
-def _hash(file: Path) -> str:
-    """The sha256 of a file; of a large one, as those of a model, read once and remembered while size and time stay."""
-    if file.stat().st_size >= _REMEMBERED_BYTES:
-        with contextlib.suppress(OSError):  # a home that cannot be written to
-            return remember("sha256", file, lambda: sha256(file))
-    return sha256(file)
-
-
-_REMEMBERED_BYTES = 1 << 20
+_REMEMBERED_BYTES = 1 << 20  # of a file that is large, as those of a model; smaller ones are read each time
 _HASH = "@sha256:"
 # A file, folder, pattern or address that a stage reads: its contents count for the stage's identity, for those at an
 # address what the service says of them.

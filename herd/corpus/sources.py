@@ -13,13 +13,14 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from herd.core.addresses import files_at, remote_checksum, size_of
-from herd.core.artifacts import Artifact, Crawl, sha256
-from herd.core.cache import remember
+from herd.core.addresses import files_at, is_address, remote_checksum, size_of
+from herd.core.artifacts import Artifact, Crawl
 from herd.core.errors import HerdError, SettingsError, did_you_mean
+from herd.core.file_hashes import file_hashes
 from herd.core.rowfiles import without_dataset_files
 from herd.core.settings import NotInKey, build
 from herd.core.stage import Work, stage, walk
+from herd.core.status_line import StatusLine
 from herd.corpus.columns import ANY_TABLE, AS_ROWS_SAY, TextColumns
 from herd.corpus.first_rows import check_text_columns
 from herd.corpus.reading import READABLE, FileSpan, is_readable, printable
@@ -43,7 +44,7 @@ def files(*patterns: str, source: str, columns: TextColumns = ANY_TABLE) -> Craw
     """
     scan = scan_files(patterns, source=source)
     check_text_columns(scan.readable, source, columns)
-    prints = tuple(_fingerprint(file) for file in scan.readable)
+    prints = _fingerprints(scan.readable, source)
     paths = tuple(map(_writable, scan.readable))
     return load_files(source=source, columns=columns, fingerprints=prints, paths=paths, passed_over=scan.passed_over)
 
@@ -184,11 +185,17 @@ def _in_folder(path: Path) -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in names)
 
 
-def _fingerprint(file: str) -> str:
+def _fingerprints(files: Sequence[str], source: str) -> tuple[str, ...]:
     """What tells two versions of a file apart: its hash, or what the service at an address says of it."""
-    if "://" in file:
-        return remote_checksum(file)
-    return remember("sha256", Path(file), lambda: sha256(Path(file)))
+    local = [file for file in files if not is_address(file)]
+    prints = dict(zip(local, file_hashes([Path(file) for file in local]), strict=True))
+    line = StatusLine(f"source {source}: files asked for their versions", quiet_seconds=1.0)
+    for number, file in enumerate(files):
+        if is_address(file):
+            prints[file] = remote_checksum(file)
+            line(number + 1, len(files))
+    line.clear()
+    return tuple(prints[file] for file in files)
 
 
 @stage(paper="3.1", version=2)

@@ -23,7 +23,7 @@ from herd.corpus.sources import planned_text_tokens
 from herd.model.sizes import Shape
 from herd.pretrain.planning import PlannedTraining, bytes_words, measured_words, planned_trainings, shape_of
 from herd.scaling.cost import expected_loss
-from herd.train.cost import FAILURES_PER_DEVICE_DAY, Cost, Speed, TrainingJob, cost, usable_bytes
+from herd.train.cost import CARD_UTILIZATION, FAILURES_PER_DEVICE_DAY, Cost, Speed, TrainingJob, cost, usable_bytes
 from herd.train.layout import TrainableParams, can_interleave
 from herd.train.log import METRICS_FILE, read_steps
 from herd.train.machines import Machine
@@ -320,6 +320,24 @@ def forecast_lines(
             f"{sum(forecast.money for forecast in forecasts):,.0f} dollars, where it is not measured by estimate; "
             "alignment and the corpus come on top"
         )
+        yield from _slower_line(forecasts)
+
+
+def _slower_line(forecasts: Sequence[StageForecast]) -> Iterator[str]:
+    """What the report's smaller models say of an estimate by its largest one."""
+    longest = max(forecasts, key=lambda forecast: forecast.device_hours)
+    weights = longest.training.shape.num_params
+    if not longest.main.speed_is_estimated or longest.is_least or longest.device_hours < 1:
+        return
+    for most, name, reached in CARD_UTILIZATION:
+        if weights <= most:
+            hours = longest.device_hours * longest.main.utilization / reached
+            yield (
+                f"{longest.key}: smaller models keep devices less busy than that estimate; at the {reached:.0%} that "
+                f"Llama 3's {name} reached in all, by its card, it takes {hours:,.0f} device hours: set --mfu to what "
+                "yours reach"
+            )
+            return
 
 
 def _is_rung(forecast: StageForecast, artifacts: Path) -> bool:

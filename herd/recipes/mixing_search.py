@@ -9,7 +9,7 @@ from herd.core.artifacts import Mix, Scores, Tokens
 from herd.core.errors import SettingsError
 from herd.core.settings import MixtureWeights, PositiveFloat, PositiveInt, settings
 from herd.mixing.choice import choose_mix
-from herd.mixing.methods import methods
+from herd.mixing.methods import ONLINE_METHODS, methods
 from herd.mixing.problem import ProxySettings
 from herd.mixing.stages import MixMethod, MixSettings, TrialSettings, find_mix, forecast_mixes, try_mix
 from herd.model.sizes import SizeOrName
@@ -44,6 +44,11 @@ class MixSearchSettings:
     def __post_init__(self) -> None:
         if (self.method is None) == (not self.candidates):
             raise SettingsError("mix_search: write a method, or candidates to choose from; one of both")
+        if self.method is not None and self.method.name in ONLINE_METHODS:
+            raise SettingsError(
+                f"mix_search: {self.method.name} changes the shares while a run goes on and finds none before it; take "
+                "doremi, doge or regmix"
+            )
         if self.candidates and (len(self.rungs) < _FEWEST_RUNGS or len(self.candidates) < 2):
             raise SettingsError(
                 f"mix_search: {len(self.candidates)} candidates at {len(self.rungs)} rungs forecast nothing; write two "

@@ -29,12 +29,14 @@ from typing import Any, TypeVar
 from herd.core.artifacts import atomic_write
 from herd.core.errors import HerdError, SettingsError, StoppedError, TrainingError, to_herd_error
 from herd.core.executor import ProgressReporter, RestartPolicy
+from herd.core.manifests import partial_of
 from herd.run.processes import sigterm_as_request
 from herd.run.ranks import HEARTBEAT_SECONDS, STARTUP_SECONDS, Rank, free_port, rank_command, rank_env, watch_progress
 
 _ShardT = TypeVar("_ShardT")
 _ResultT = TypeVar("_ResultT")
 
+LAUNCHERS = ("torchrun", "slurm")  # executors whose processes somebody else starts, all with one command
 TIMEOUT_SECONDS = RestartPolicy().timeout_seconds
 _LOOK_SECONDS = 0.05  # between two looks into the folder
 
@@ -108,36 +110,61 @@ class LauncherExecutor:
         if ranks > started:
             raise SettingsError(f"the layout wants {ranks} ranks and {started} were started; change one of them")
         # A port of the job's own: the launcher's is taken by the launcher.
-        address = os.environ.get("MASTER_ADDR") or socket.gethostbyname(socket.gethostname())
+        # A name and no number: what this node calls itself may be 127.0.1.1 here, which leads elsewhere on the others.
+        address = os.environ.get("MASTER_ADDR") or os.environ.get("SLURMD_NODENAME") or socket.gethostname()
         rank_job = [str(job), ranks, address, free_port()]
         self._rendezvous.announce("job", json.dumps(rank_job).encode())
         with watch_progress(job.parent / "ranks", report):
             _run_rank(*rank_job)
 
 
-@contextlib.contextmanager
-def launcher_session(
-    executor: str, folder: Path, jobs: int, timeout_seconds: float = TIMEOUT_SECONDS
-) -> Iterator[tuple[str, int] | None]:
-    """Where and with how many jobs this process runs stages: as given, unless torchrun or Slurm started it.
+def launched_executor(executor: str | None) -> str:
+    """The executor that is named; where none is, torchrun's if that started this process beside others, and else the
+    local one. Raises SettingsError for one by which each process of torchrun would make the run for itself."""
+    started = Rank.from_env().world_size
+    if "RANK" not in os.environ or started == 1:  # a script of Slurm shows its variables without `srun`, too
+        return executor or "local"
+    if executor is None or executor in LAUNCHERS:
+        return executor or "torchrun"
+    raise SettingsError(
+        f"torchrun started {started} processes, and with the executor {executor} each would make the run for itself; "
+        "leave --executor and the line `executor:` away, or start one process"
+    )
 
-    Then the first rank runs them one by one, with an executor that has all ranks. The others work for it until it
-    ends, and are given None after that.
+
+@contextlib.contextmanager
+def ranks_meet(folder: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[bool]:
+    """Whether this process, one of those that torchrun or Slurm started with one command, is the first, which does what
+    the command says. The others work for it in the meantime and are told after it has ended.
+
+    The first comes before it plans, which may take as long as reading all data takes. folder: of the run, on a disk
+    that all nodes see.
     """
-    if executor not in ("torchrun", "slurm"):
-        yield executor, jobs
-    elif Rank.from_env().number > 0:
+    if Rank.from_env().number > 0:
         # Asked to end, ranks save; the processes that wait for them stay until they have, as long as the leader does.
         with sigterm_as_request():
             work_for_leader(folder, timeout_seconds)
-        yield None
+        yield False
     else:
         rendezvous = _open_rendezvous(folder)
         try:
-            with sigterm_as_request():
-                yield f"joined:{folder}", 0
+            yield True
         finally:
             rendezvous.end(timeout_seconds)
+
+
+@contextlib.contextmanager
+def launcher_session(executor: str, folder: Path, jobs: int) -> Iterator[tuple[str, int]]:
+    """Where and with how many jobs this process runs stages: as given, unless torchrun or Slurm started it.
+
+    Then it is the first rank (`ranks_meet`), which runs them one by one with an executor that has all ranks, and which
+    saves when it is asked to end.
+    """
+    if executor in LAUNCHERS:
+        with sigterm_as_request():
+            yield f"joined:{folder}", 0
+    else:
+        yield executor, jobs
 
 
 def work_for_leader(folder: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
@@ -234,6 +261,9 @@ class _Rendezvous:
             time.sleep(_LOOK_SECONDS)
         self.heartbeat_stop.set()
         shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # of a run that was refused nothing stays, not even its folder
+            self.folder.parent.rmdir()
+            self.folder.parent.parent.rmdir()
 
 
 @functools.cache
@@ -330,7 +360,7 @@ def _read(file: Path) -> Any:
 
 
 def _write(file: Path, value: object) -> None:
-    partial = file.with_name(file.name + ".partial")
+    partial = partial_of(file)  # several ranks may write `fault` at once
     partial.write_bytes(pickle.dumps(value))
     partial.rename(file)
 

@@ -7,11 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from herd.core.status_line import PLAIN_SECONDS, ProgressRate, clock
 from herd.core.terminal import colour_stream, visible
-
-# Without a terminal, a line for each running stage every so often, so that a log file stays readable.
-PLAIN_SECONDS = 20.0
-_LIVE_SECONDS = 0.1
 
 
 class Display(Protocol):
@@ -145,32 +142,6 @@ class LiveDisplay:
         self._bars.stop()
 
 
-class StatusLine:
-    """How far a command is, on standard error: one line that is written anew in a terminal, elsewhere a line every
-    so often."""
-
-    def __init__(self, title: str) -> None:
-        self._title, self._pace, self._shown = title, ProgressRate(), time.monotonic()
-        self._stream = colour_stream(sys.stderr)  # what is no title of ours are numbers
-        self._live = sys.stderr.isatty()
-
-    def __call__(self, done: float, total: float) -> None:
-        now = time.monotonic()
-        left = self._pace.seconds_left(now, done, total)
-        if now - self._shown < (_LIVE_SECONDS if self._live else PLAIN_SECONDS):
-            return
-        self._shown = now
-        words = f"{visible(self._title)}: {done:,.0f} of {total:,.0f}, {clock(left)} left"
-        self._stream.write(f"\r{words}\033[K" if self._live else f"{words}\n")
-        self._stream.flush()
-
-    def clear(self) -> None:
-        """Takes the line away where it can be."""
-        if self._live:
-            self._stream.write("\r\033[K")
-            self._stream.flush()
-
-
 def _plain(text: str) -> str:
     """`text` as rich shows it, letter for letter: no markup, and nothing that steers."""
     from rich.markup import escape
@@ -187,27 +158,3 @@ def summary(metadata: dict[str, Any], title: str = "") -> str:
     """One line about an artifact: its title, the key when there is none, the seconds it took, its headline."""
     seconds, headline = metadata["cost"]["seconds"], metadata.get("headline", "")
     return f"{title or metadata['key']} {seconds:.1f} s  {headline}".rstrip()
-
-
-class ProgressRate:
-    """How fast a stage gets on, from its first report on: what that one counts, such as the steps before a resume or
-    reading a model, says nothing about the rest."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, float, float] | None = None  # when, done, total
-
-    def seconds_left(self, now: float, completed: float, total: float) -> float | None:
-        """How long the rest will take at the pace so far; None before there is one, or without a total."""
-        if self._first is None or self._first[2] != total or completed < self._first[1]:
-            self._first = now, completed, total
-        began, before, _ = self._first
-        return (now - began) * (total - completed) / (completed - before) if total > 0 and completed > before else None
-
-
-def clock(seconds: float | None) -> str:
-    """`1:05` for 65 seconds, `1:01:05` with hours, `-:--` for None."""
-    if seconds is None:
-        return "-:--"
-    minutes, remainder = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{remainder:02}" if hours else f"{minutes}:{remainder:02}"

@@ -11,17 +11,21 @@ from pathlib import Path
 from herd.core.errors import SettingsError
 
 _GRACE_SECONDS = 300  # before the end of its time a job is told, and saves
+_MOST_FRUITLESS = 2  # starts of a job in a row that save nothing, after which it is not queued again
 _PARTITION = re.compile(r"[A-Za-z0-9_.,-]*")
 
 
 def sbatch_script(
     command: Sequence[str], *, job_name: str, nodes: int, gpus_per_node: int, cpus_per_task: int, hours: float,
-    folder: Path, partition: str = "",
+    folder: Path, partition: str = "", note: str = "",
 ) -> str:  # fmt: skip
     """The text of a batch script that runs `command` in this folder once for every GPU, or once a node without.
 
-    hours: of wall-clock time, after which the job is queued again and goes on. folder: where its output goes, on a
-    disk that all nodes see. Raises SettingsError for numbers and names that no job can have.
+    hours: of wall-clock time, after which the job is queued again and goes on, unless nothing was saved twice in a row.
+    folder: of the run, on a disk that all nodes see; its output goes there too. note: for whoever reads the script, in
+    its comment. Raises SettingsError for numbers and names that no job can have.
+
+    Source: sbatch(1) and srun(1) of Slurm, on SLURM_RESTART_COUNT, SRUN_CPUS_PER_TASK and --signal.
     """
     for name, number in (("nodes", nodes), ("cpus-per-task", cpus_per_task)):
         if number < 1:
@@ -46,11 +50,18 @@ def sbatch_script(
         f"--signal=B:TERM@{_GRACE_SECONDS}",
     ]
     directives = "\n".join(f"#SBATCH {option}" for option in options)
+    comment = f"# {' '.join(note.split())}\n" if note else ""
     return f"""#!/bin/bash
 {directives}
-set -u
+{comment}set -u
 cd {shlex.quote(str(Path.cwd()))} || exit 2
-export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-1}}"
+export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-{cpus_per_task}}}"
+# From Slurm 22.05 on srun does not take --cpus-per-task over from the job.
+export SRUN_CPUS_PER_TASK="$OMP_NUM_THREADS"
+# Where ranks meet: a node's own name for itself may lead to 127.0.1.1, Slurm's name for it does not.
+MASTER_ADDR="$(scontrol show hostnames "${{SLURM_JOB_NODELIST:-}}" | head -n 1)"
+export MASTER_ADDR
+{_saved_function(folder)}
 # Told that its time is nearly up, every rank saves and leaves; queued again, the job goes on from there.
 stopping=0
 srun {shlex.join(command)} &
@@ -62,11 +73,42 @@ if [ "$stopping" = 1 ]; then
     wait "$step"
     code=$?
     if [ "$code" != 0 ]; then
-        scontrol requeue "$SLURM_JOB_ID"
+        if [ "$(saved)" = "$before" ]; then
+            count=$((count + 1))
+        else
+            count=0
+        fi
+        echo "$count" > "$fruitless"
+        if [ "$count" -ge {_MOST_FRUITLESS} ]; then
+            echo "nothing was saved in $count starts of this job, so it is not queued again;" \
+                "a stage takes longer than its time: submit it with more --hours" >&2
+        else
+            scontrol requeue "$SLURM_JOB_ID"
+        fi
     fi
 fi
 exit "$code"
 """
+
+
+def _saved_function(folder: Path) -> str:
+    """Lines of the script: `saved` prints what changes when the run has got on; `count` is how many starts of the job
+    in a row left that as it was."""
+    quoted = shlex.quote(str(folder.resolve()))
+    # What every start writes anew, whether it gets on or not: of ranks, of training before it saves, of packing.
+    names = ("ranks", "*.partial", "job.json", "metrics*", "validation*")
+    pruned = " -o ".join([*(f"-name {shlex.quote(name)}" for name in names), "-path 'scratch/pack-*/parts'"])
+    return f"""# What the run has made and saved so far, by name and size, without what every start writes anew.
+saved() {{
+    (cd {quoted} && find artifacts scratch \\( {pruned} \\) -prune -o -type f -printf '%p %s\\n') 2>/dev/null |
+        LC_ALL=C sort | cksum
+}}
+before="$(saved)"
+fruitless={quoted}/.starts-without-progress
+count=0
+if [ "${{SLURM_RESTART_COUNT:-0}}" -gt 0 ]; then
+    count="$(cat "$fruitless" 2>/dev/null || echo 0)"
+fi"""
 
 
 def _directive_path(folder: Path) -> str:

@@ -23,8 +23,11 @@ from herd.train.memory import DeviceMemory, DtypeName, Recompute, training_memor
 
 # The share of its peak that a device reaches while it is not idle: what 430 TFLOP/s of table 4's first row leave when
 # its pipeline idles 5.9 % of its work. Rows two and three of the table are predicted with it. It is that of a very
-# large model: by the device hours on their cards the report's 8B reached 15 % in all and its 70B 27 %.
+# large model.
 BUSY_UTILIZATION = 0.46
+# What the report's smaller models reached in all, by the device hours on their cards (1.46M and 7.0M of H100s for 15.6T
+# tokens): up to so many weights, by name.
+CARD_UTILIZATION = ((2e10, "8B", 0.15), (1.5e11, "70B", 0.27))
 # Unexpected interruptions a device and day: 419 in 54 days on 16,384 (Llama 3, 3.3.4, table 5).
 FAILURES_PER_DEVICE_DAY = 419 / (54 * 16_384)
 _RESTART_SECONDS, _SAVE_SECONDS = 300.0, 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ def test_held_out_and_long_dialogues_are_no_part_of_steps_and_the_remainder_is_t
     data = ParsedRows([*map(dialogue, range(30)), dialogue(30, "hello " * 80)])
     length = len(FORM.encode(dialogue(0))) + 2  # one of them a row
     found = counted(data, SftSettings(length=length, batch_size=4, epochs=1), held_out_share=0.1, at_least=8)
-    assert (found.rows, found.held_out, found.left_out) == (23, 8, 1)
+    longer = f"longer than {length} tokens (--length takes up to 64)"
+    assert (found.rows, found.held_out, found.left_out) == (23, 8, {longer: 1})
     assert (found.steps, found.per_step, found.unread) == (5, 4, "the last 2 rows would fill no step and are not read")
     assert found.epochs == pytest.approx(20 / 22)
-    assert found.lines()[0] == "23 rows to learn from, 8 held out, 1 of them left out (too long, or alike)"
+    assert found.lines()[0] == "23 rows to learn from, 8 held out, 1 of them left out: 1 " + longer
     assert found.lines()[1].startswith("5 steps of 4 packed rows, 0.909 epochs (the last 2 rows would fill no step")
     apart = ParsedRows([dialogue(1), dialogue(2)])
     named = counted(data, SftSettings(length=length, batch_size=4, epochs=1), held_out=apart, held_out_share=0.1)
@@ -58,9 +60,18 @@ def test_pairs_are_counted_as_training_counts_them(settings: Any) -> None:
     data = ParsedRows([], [*map(pair, range(20)), pair(20, "no " * 80)])
     found = counted(data, settings, held_out_share=0.1, at_least=8)
     assert (found.rows + found.held_out, found.held_out >= 8) == (21, True)
-    learnt = found.rows - found.left_out
+    learnt = found.rows - sum(found.left_out.values())
     assert found.steps == 2 * (learnt // 5)
     assert ("drawn anew" in found.unread) == (learnt % 5 > 0)
+
+
+def test_pairs_that_are_not_learnt_are_told_by_their_reasons() -> None:
+    weak = replace(pair(0), strength="marginally better")
+    data = ParsedRows([], [*(pair(n) for n in range(1, 12)), pair(20, "no " * 80), pair(21, "hello"), weak])
+    found = counted(data, replace(DPO, strengths=("significantly better", "better")))
+    assert found.lines()[0].endswith(
+        "3 of them left out: 1 not significantly better or better, 1 longer than 64 tokens, 1 with answers alike"
+    )
 
 
 def test_a_single_row_is_warned_of() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from herd.commands.arguments import add_plugins, amount, bounded_number, sources_of
+from herd.commands.arguments import add_column_options, add_plugins, amount, bounded_number, columns_of, sources_of
 from herd.core.errors import SettingsError
+from herd.corpus.columns import TEXT_SETS, TextColumns
 
 
 @pytest.mark.parametrize(
@@ -96,3 +98,29 @@ def test_two_things_of_one_name_are_refused_with_a_way_to_tell_them_apart(tmp_pa
         sources_of([one, two])
     with pytest.raises(SettingsError, match="both be the source 'text'"):
         sources_of([one, f"text={two}"])
+
+
+def test_columns_are_said_of_all_tables_or_of_a_source() -> None:
+    def columns(*words: str) -> dict[str, TextColumns]:
+        parser = argparse.ArgumentParser()
+        add_column_options(parser)
+        return columns_of(parser.parse_args(words), ("code", "web", "wiki"))
+
+    assert columns() == {}
+    assert columns("--text-column", "body") == {"default": TextColumns(text="body")}
+    assert columns("--text-column", "code=content") == {"code": TextColumns(text="content")}
+    both = columns("--text-column", "code=content", "--text-column", "body", "--source-column", "web=site")
+    assert both == {
+        "default": TextColumns(text="body"),
+        "code": TextColumns(text="content"),
+        "web": TextColumns(text="body", source="site"),
+    }
+    sets = columns("--columns", "code=the_stack", "--text-column", "body", "--source-column", "code=lang")
+    assert sets == {
+        "default": TextColumns(text="body"),
+        "code": replace(TEXT_SETS["the_stack"], source="lang"),
+    }
+    with pytest.raises(SettingsError, match="--text-column cod=content: 'cod' is no source of the data; did you mean"):
+        columns("--text-column", "cod=content")
+    with pytest.raises(SettingsError, match="--text-column of code is given twice, a and b; keep one"):
+        columns("--text-column", "code=a", "--text-column", "code=b")

@@ -135,3 +135,26 @@ def test_another_recipe_in_the_folder_is_kept_and_the_command_is_quoted(
     assert (code, (out / "recipe.1.yaml").read_text()) == (0, "recipe: tiny\nseed: 9\n")
     assert (out / "recipe.yaml").read_text() == written
     assert f"the recipe of before is {out / 'recipe.1.yaml'}" in said
+
+
+def test_a_job_of_which_nobody_knows_how_long_it_takes_has_a_day_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, file = tmp_path / "run", tmp_path / "job.sbatch"
+    words = ("run", str(SMOKE), "--out", str(out), "--sbatch", str(file), "--gpus-per-node", "1")
+    code, said, err = run(capsys, *words)
+    assert code == 0, err
+    script, text = file.read_text(), (tmp_path / "job-text.sbatch").read_text()
+    for job in (script, text):
+        assert "#SBATCH --time=24:00:00\n" in job
+    assert "24.0 h at a time" in said
+    note = next(line for line in script.splitlines() if line.startswith("# 24 h at a time, as nothing says how long"))
+    assert "sft" in note
+    assert (
+        "evaluate_model" in note
+    )  # of models that are so small that no more than the least is known of their training
+    assert "# 24 h at a time, as nothing says how long the text will take" in text
+    assert run(capsys, *words, "--hours", "3")[0] == 0
+    for job in (file, tmp_path / "job-text.sbatch"):
+        assert "#SBATCH --time=3:00:00\n" in job.read_text()
+        assert "nothing says" not in job.read_text()

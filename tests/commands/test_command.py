@@ -23,6 +23,7 @@ def test_no_command_is_forgotten() -> None:
         "command",
         "finetuning",
         "job",
+        "launched",
         "recipe_file",
         "task_tables",
         "recipes",

@@ -115,9 +115,9 @@ def test_a_model_goes_on_with_numbers_by_its_size(here: Path, capsys: pytest.Cap
     assert (written["general"], written["replay_share"]) == ({"wiki": [str(here / "wiki.txt")]}, 0.2)
     assert written["pretrain"]["length"] == 64
     assert "weights of small go on" in said
-    later = ("--general", "wiki.txt", "--lengths", "128", "--tokens", "100k", "--anneal", "0.1")
+    later = ("--general", "wiki.txt", "--lengths", "512", "--tokens", "100k", "--anneal", "0.1")
     written, _ = shown(capsys, "books", "--from", "small", "--length", "64", *later)
-    assert [stage["length"] for stage in written["longer"]] == [128]
+    assert [stage["length"] for stage in written["longer"]] == [512]
     assert written["anneal"]["tokens"] == 10_000
     _, said = shown(capsys, "books", "--from", "small", "--length", "64")
     assert "what it costs on other text is not measured; --general PATH does" in said
@@ -154,12 +154,14 @@ def test_what_cannot_be_is_refused_in_a_sentence_and_nothing_is_made(
         ((*new, "--mix", "books=half"), "is no share"),
         ((*new, "--mix", "books=0.5"), "sum to 0.5"),
         ((*new, "--mix", "books"), "has found no mix"),
+        ((*new, "--mix", "bandit"), "bandit changes the shares while a run goes on and finds none before it"),
         ((*new, "--anneal", "0.1"), "say --tokens too"),
         ((*new, "--lengths", "512,256"), "do not rise"),
         ((*new, "--batch-tokens", "1M"), "less than a batch of 1,000,000"),
         (("books", "--from", "nowhere"), "is neither a model nor a run"),
         (("books", "--from", "model.gguf"), "`herd import model.gguf model` makes a folder of it first"),
         ((*old, "--vocab-size", "300"), "a vocabulary of its own"),
+        ((*old, "--length", "16", "--lengths", "32"), "tokens already; write longer ones"),
         ((*old, "--replay", "0.1"), "name some by --general"),
         ((*old, "--general", "wiki.txt", "--replay", "0.1", "--mix", "books=0.5,wiki=0.5"), "take --replay away, or"),
         ((*old, "--mix", "doremi"), "write --mix NAME=SHARE"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from herd.cli import parser
-from herd.commands.recipes import resolve_recipe
+from herd.commands.recipes import resolve_recipe, run_folder
 from herd.core.errors import SettingsError
 
 
@@ -34,6 +34,15 @@ def test_a_recipe_that_a_job_wrote_goes_on_in_the_folder_it_lies_in(
     assert named("run", str(run / "recipe.yaml"), "--scale", "1e-3")[1] == tmp_path / "sft-mine-scale-0.001"
     monkeypatch.chdir(run)
     assert named("run", "recipe.yaml")[1].resolve() == run
+
+
+def test_the_folder_of_a_run_is_found_without_planning_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (["run", "tiny"], ["run", "tiny", "--scale", "0.5"], ["run", "tiny", "--rehearse"], ["plan", "tiny"])
+    options = [parser().parse_args(arguments) for arguments in words]
+    folders = [resolve_recipe(parsed)[1] for parsed in options]
+    monkeypatch.setattr("herd.core.recipe.Recipe.plan", lambda _: pytest.fail("planned"))
+    assert [run_folder(parsed) for parsed in options] == folders
+    assert folders[1] == Path("runs/tiny-scale-0.5")
 
 
 def test_studies_and_recipes_are_found_by_name_and_a_study_only_among_studies() -> None:

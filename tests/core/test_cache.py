@@ -1,15 +1,17 @@
-"""What is kept between runs: hashes until a file changes, and packages that are the pinned ones or nothing."""
+"""What is kept between runs: entries of several processes, and packages that are the pinned ones or nothing."""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from herd.core.cache import cache_folder, fetch_package, remember
+from herd.core import cache as cache_module
+from herd.core.cache import EntryCache, cache_folder, entry_cache, fetch_package
 from herd.core.errors import DataError
 
 
@@ -30,36 +32,68 @@ def test_the_folder_is_the_named_one_or_lies_in_the_users(tmp_path: Path, monkey
     assert cache_folder().is_dir()
 
 
-def test_a_value_is_computed_again_only_when_the_file_changes(tmp_path: Path) -> None:
-    file, other = tmp_path / "a", tmp_path / "b"
-    file.write_text("one")
-    other.write_text("one")
-    computed: list[str] = []
+def test_entries_are_read_once_and_written_with_what_others_wrote_meanwhile(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = (EntryCache(cache / "book.json", 100) for _ in range(2))
+    cache.mkdir(exist_ok=True)
+    for number in range(50):
+        ours.put(f"ours-{number}", number)
+    ours.save()
+    for number in range(50):
+        theirs.put(f"theirs-{number}", number)
+    theirs.save()
+    ours.put("ours-50", 50)
+    parsed: list[str] = []
+    loads = json.loads
+    monkeypatch.setattr(cache_module.json, "loads", lambda text: parsed.append(text) or loads(text))
+    ours.save()
+    ours.save()  # nothing is new
+    assert len(parsed) == 1
+    again = EntryCache(cache / "book.json", 100)
+    names = [*(f"ours-{number}" for number in range(51)), *(f"theirs-{number}" for number in range(50))]
+    kept = [name for name in names if again.get(name) == int(name.partition("-")[2])]
+    assert len(kept) == 100  # the newest
+    assert "ours-50" in kept
+    assert not list(cache.glob("*.partial"))
 
-    def value() -> str:
-        computed.append(file.read_text())
-        return computed[-1]
 
-    assert [remember("hash", file, value) for _ in range(2)] == ["one", "one"]
-    assert remember("hash", other, lambda: "other") == "other"
-    assert remember("length", file, lambda: "3") == "3"  # another book
-    file.write_text("longer")
-    assert remember("hash", file, value) == "longer"
-    before = file.stat().st_mtime_ns
-    file.write_text("LONGER")  # of the same size, at another time
-    os.utime(file, ns=(before, before + 1))
-    assert remember("hash", file, value) == "LONGER"
-    assert computed == ["one", "longer", "LONGER"]
+WRITER = """
+import os, sys
+from herd.core.cache import entry_cache
+entries = entry_cache("book", 100_000)
+for number in range(30):
+    entries.put(f"{sys.argv[1]}-{number}", number)
+    if number % 3 == 0:
+        entries.save()
+"""
 
 
-@pytest.mark.parametrize("text", ["{", "", '{"/elsewhere": {}}'])
-def test_a_book_that_is_torn_is_begun_anew(text: str, cache: Path, tmp_path: Path) -> None:
-    file = tmp_path / "a"
-    file.write_text("one")
+def test_several_processes_write_one_book_and_nothing_is_lost(cache: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(number)]) for number in range(4)]
+    assert [writer.wait(timeout=120) for writer in writers] == [0] * 4
+    written = json.loads((cache / "book.json").read_text())
+    assert written == {f"{writer}-{number}": number for writer in range(4) for number in range(30)}
+
+
+@pytest.mark.parametrize("text", ["{", "", "[1]", "\udcff"])
+def test_a_book_that_is_torn_is_begun_anew(text: str, cache: Path) -> None:
     cache.mkdir()
-    (cache / "hash.json").write_text(text)
-    assert [remember("hash", file, lambda: "h") for _ in range(2)] == ["h", "h"]
-    assert remember("hash", file, lambda: "not asked") == "h"
+    (cache / "book.json").write_bytes(text.encode(errors="surrogateescape"))
+    entries = EntryCache(cache / "book.json", 10)
+    assert entries.get("a") is None
+    entries.put("a", 1)
+    entries.save()
+    assert EntryCache(cache / "book.json", 10).get("a") == 1
+
+
+def test_without_a_place_for_it_a_book_is_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HERD_CACHE", str(tmp_path / "file" / "cache"))
+    entries = entry_cache("book", 10)
+    entries.put("a", 1)
+    entries.save()
+    assert entry_cache("book", 10).get("a") == 1
 
 
 def test_a_package_is_the_pinned_file_or_is_taken_away(cache: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import herd
-from herd.core import fingerprint
+from herd.core import cache, fingerprint
 from herd.core.registry import plugin_modules
 
 ROOT = Path(herd.__file__).parent
@@ -72,10 +73,31 @@ def test_a_new_plugin_counts_and_comments_and_docstrings_do_not(copied: Path) ->
     assert prints(copied, "align.dpo") != [before]
 
 
+def as_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprint, "_SUMMARIES", {})
+    monkeypatch.setattr(cache, "_opened", {})
+
+
+def test_the_book_is_read_once_and_a_torn_entry_is_none(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, "_SUMMARIES", {})
+    before = prints(copied, *STAGES)
+    book = tmp_path / "cache" / "code.json"
+    rows = json.loads(book.read_text())
+    book.write_text(json.dumps(dict.fromkeys(rows, 3)))
+    as_in_another_process(monkeypatch)
+    read: list[Path] = []
+    real = cache._read_entries
+    monkeypatch.setattr(cache, "_read_entries", lambda file: read.append(file) or real(file))
+    assert prints(copied, *STAGES, *STAGES) == before * 2
+    assert read == [book]
+
+
 def test_texts_are_parsed_once_and_what_they_came_to_is_kept(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprint, "_SUMMARIES", {})
     before = prints(copied, *STAGES)
-    monkeypatch.setattr(fingerprint, "_SUMMARIES", {})  # as in the next process
+    as_in_another_process(monkeypatch)
     monkeypatch.setattr(fingerprint, "_summarize", lambda *_: pytest.fail("parsed again"))
     assert prints(copied, *STAGES) == before
 
@@ -86,7 +108,7 @@ def test_what_a_process_knows_is_kept_in_another_cache_too(
     before = prints(copied, *STAGES)
     monkeypatch.setenv("HERD_CACHE", str(tmp_path / "another"))
     assert prints(copied, *STAGES) == before
-    monkeypatch.setattr(fingerprint, "_SUMMARIES", {})  # as in a worker
+    as_in_another_process(monkeypatch)
     monkeypatch.setattr(fingerprint, "_summarize", lambda *_: pytest.fail("parsed again"))
     assert prints(copied, *STAGES) == before
 

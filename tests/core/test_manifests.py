@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from herd.core import manifests
 from herd.core.artifacts import ArtifactMetadata, Corpus, atomic_folder, is_complete, open_artifact, write_metadata
 from herd.core.errors import ArtifactError, CorruptArtifactError
 from herd.core.lineage import tree
-from herd.core.manifests import cached_sha256, check_files, read_metadata, verify_folder, write_checksums
+from herd.core.manifests import atomic_write, cached_sha256, check_files, read_metadata, verify_folder, write_checksums
 from herd.run.runner import run_stages
 from tests.core.stages_for_tests import join, write
 from tests.run.test_runner import Told
@@ -184,3 +186,32 @@ def test_a_folder_that_was_not_finished_leaves_nothing(fault: type[BaseException
         (out / "inside" / "half").write_text("x")
         raise fault
     assert not list(tmp_path.iterdir())
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from herd.core.manifests import atomic_write
+for number in range(int(sys.argv[3])):
+    atomic_write(Path(sys.argv[1]), f"{sys.argv[2]} {number}\\n" + sys.argv[2] * 5_000)
+"""
+
+
+def test_several_processes_write_one_file_and_it_is_whole_at_every_moment(tmp_path: Path) -> None:
+    file, times = tmp_path / "recipe.yaml", 60
+    atomic_write(file, "0 0\n" + "0" * 5_000)
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(file), str(n), str(times)]) for n in range(4)]
+    while any(writer.poll() is None for writer in writers):
+        head, _, body = file.read_text().partition("\n")
+        assert body == head[0] * 5_000
+    assert [writer.returncode for writer in writers] == [0] * 4
+    assert file.read_text().startswith(tuple(f"{n} {times - 1}\n" for n in range(4)))
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    atomic_write(file, "before")
+    with pytest.raises(UnicodeEncodeError):
+        atomic_write(file, "\ud800")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "before")]

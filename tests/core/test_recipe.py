@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from herd.core.artifacts import Tokens
 from herd.core.errors import SettingsError
-from herd.core.recipe import RecipeFunction, load_recipe, packaged_presets, parse_override, preset_summary
+from herd.core.recipe import (
+    RecipeFunction,
+    executor_name,
+    load_recipe,
+    packaged_presets,
+    parse_override,
+    preset_summary,
+)
 from herd.core.registry import Registry
 from herd.core.settings import DEEPEST, PositiveInt, settings, write_yaml
 from herd.core.stage import Stage
@@ -118,6 +125,14 @@ def test_numbers_set_on_the_command_line(text: str, found: dict) -> None:
 def test_a_set_that_is_none_is_told(text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         parse_override(text)
+
+
+def test_where_ranks_are_started_is_read_without_the_recipe(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("recipe: nobody_has_this\nexecutor: slurm\n")
+    assert executor_name(str(mine)) == "slurm"
+    mine.write_text("recipe: tiny\n")
+    assert [executor_name(name) for name in (str(mine), "tiny", "wiring.py")] == [None] * 3
 
 
 def test_later_sets_lie_over_earlier_ones_and_both_over_the_file(own: Registry, tmp_path: Path) -> None:

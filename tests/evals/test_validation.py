@@ -177,7 +177,12 @@ def test_pairs_and_rankings_are_measured_before_training_and_by_epoch(given_inpu
         dpo.body(work, base, ranked, held_out, settings=settings)
         curve = work.results[ValidationCurve]
         assert [point.epoch for point in curve.points] == [0.0, 1.0, 2.0]
-        assert {"loss", "accuracy", "margin", "nll", "logps/chosen", "logps/rejected"} == set(curve.changes)
+        both = {"rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected"}
+        assert {"loss", "accuracy", "margin", "nll", *both} == set(curve.changes)
+        beta = settings.loss.settings["beta"]
+        chosen, rejected = (curve.changes[f"rewards/{side}"].value for side in ("chosen", "rejected"))
+        assert chosen == pytest.approx(beta * curve.changes["logps/chosen"].value, rel=1e-4)
+        assert chosen - rejected == pytest.approx(beta * curve.changes["margin"].value, rel=1e-4)
         assert curve.points[0].figures["margin"] == Interval(0, 0, 0)
         assert curve.points[0].figures["accuracy"].value == 0.5
         assert curve.examples == 6

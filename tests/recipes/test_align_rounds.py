@@ -65,6 +65,7 @@ selection: {{sampling: {{temperature: 1.5, max_tokens: 40}}, num_samples: 8}}
 reward: {{batch_size: 4, epochs: 1, lr: 1.0e-3, lora: null}}
 sft: {{length: 64, batch_size: 1, epochs: 1, lr: 1.0e-3, lora: null}}
 dpo: {{loss: dpo, batch_size: 4, epochs: 1, lr: 1.0e-4, lora: null}}
+dpo_seeds: [0]
 """
     others = {line.partition(":")[0] for line in extra.splitlines()}
     lines = [line for line in text.splitlines() if line.partition(":")[0] not in others]

@@ -194,3 +194,20 @@ def test_stages_that_hold_a_whole_model_say_where_it_does_not_fit(tmp_path: Path
     plan = training_plan("70b", 8_192, 2**22, 2**22, layout=ParallelLayout(tensor=8, data=8))
     (forecast,) = forecast_costs(walk(plan), H100, artifacts=tmp_path)
     assert any("283 GB" in note or "282 GB" in note for note in forecast.notes)
+
+
+@pytest.mark.parametrize(("size", "name", "reached"), [("8b", "8B", 0.15), ("70b", "70B", 0.27), ("405b", "", 0.0)])
+def test_an_estimate_by_the_largest_model_says_what_smaller_ones_reached(
+    size: str, name: str, reached: float, tmp_path: Path
+) -> None:
+    layout = ParallelLayout(data=64) if size == "8b" else ParallelLayout(tensor=8, pipeline=2, data=4)
+    plans = [plan_of(training_plan(size, 8_192, 2**24, 10**12, layout=layout))]
+    (forecast,) = forecast_costs(plans, H100, artifacts=tmp_path)
+    lines = [line for line in forecast_lines([forecast], H100, tmp_path) if "by its card" in line]
+    assert len(lines) == bool(name)
+    for line in lines:
+        hours = forecast.flops / (reached * H100.peak_flops) / 3600
+        assert f"the {reached:.0%} that Llama 3's {name} reached in all" in line
+        assert f"it takes {hours:,.0f} device hours" in line
+    (given,) = forecast_costs(plans, H100, artifacts=tmp_path, mfu=0.4)
+    assert not any("by its card" in line for line in forecast_lines([given], H100, tmp_path))

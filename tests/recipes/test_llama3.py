@@ -130,9 +130,10 @@ def test_it_is_planned_whole_without_anything_to_read(preset: Recipe) -> None:
     plans = walk(preset.plan())
     names = [plan.stage.name for plan in plans]
     assert {name: names.count(name) for name in ("pretrain", "extend_context", "anneal", "train_reward", "dpo")} == {
-        "pretrain": 1, "extend_context": 6, "anneal": 1, "train_reward": 6, "dpo": 6,
+        "pretrain": 1, "extend_context": 6, "anneal": 1, "train_reward": 6, "dpo": 2 * 6,
     }  # fmt: skip
-    assert names.count("sft") == 7  # one before the first prompts are answered
+    assert names.count("sft") == 2 * 7  # before the first prompts are answered too; two models are averaged
+    assert names.count("average_models") == 6 + 7
     missing = declared_settings(plans)
     sources = [f"files.{name}" for name in ("general", "math", "code", "multilingual")]
     assert missing == [*sources, "tokenizer.file", "alignment.rounds"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from herd import cli
-from herd.core.errors import DataError, HerdError
+from herd.core.errors import DataError, HerdError, SettingsError
 from herd.run import launcher
 from herd.run.launcher import FileWatch, LauncherExecutor
 from tests.run.follower import Shard, breaks, breaks_off, dies, double, wait_for
@@ -31,8 +31,8 @@ def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setenv("WORLD_SIZE", "2")
     started: list[subprocess.Popen[str]] = []
 
-    def start(silent_seconds: float = PATIENT) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.run.follower", str(tmp_path), str(silent_seconds)]
+    def start(silent_seconds: float = PATIENT, folder: Path = tmp_path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.run.follower", str(folder), str(silent_seconds)]
         started.append(subprocess.Popen(command, env=os.environ | {"RANK": "1"}, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
@@ -64,7 +64,7 @@ def test_every_rank_takes_shards_and_results_come_in_their_order(second: Start, 
         ranks |= {rank for _, rank in found}
     assert ranks == {"0", "1"}
     assert ends(process, tmp_path) == (0, "")
-    assert not list((tmp_path / "joined").iterdir())
+    assert not (tmp_path / "joined").exists()
 
 
 def test_one_shard_is_worth_no_meeting(second: Start, tmp_path: Path) -> None:
@@ -119,6 +119,39 @@ def test_a_file_that_changes_is_not_silent(tmp_path: Path) -> None:
     always = FileWatch(file, 1e9)
     file.write_text("1")
     assert not always.is_silent()
+
+
+def test_others_come_while_the_first_still_plans_and_leave_when_it_refuses(
+    second: Start, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    launcher._open_rendezvous.cache_clear()
+    process = None
+    with pytest.raises(DataError, match="no rows"), launcher.ranks_meet(tmp_path / "run") as leads:
+        assert leads
+        process = second(folder=tmp_path / "run")
+        (meeting,) = (tmp_path / "run" / "joined").iterdir()
+        wait_for(meeting / "beat-1")
+        raise DataError("no rows")
+    assert process is not None
+    _, said = process.communicate(timeout=300)
+    assert (process.returncode, said) == (0, "")
+    assert not (tmp_path / "run").exists()  # nothing was written
+
+
+def test_who_started_the_processes_says_how_they_work_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    assert [launcher.launched_executor(name) for name in (None, "ray", "slurm")] == ["local", "ray", "slurm"]
+    for name, value in {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}.items():
+        monkeypatch.setenv(name, value)  # as in a batch script, which is one process
+    assert launcher.launched_executor(None) == "local"
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert launcher.launched_executor("local") == "local"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert [launcher.launched_executor(name) for name in (None, "torchrun", "slurm")] == ["torchrun"] * 2 + ["slurm"]
+    with pytest.raises(SettingsError, match="torchrun started 2 processes, and with the executor ray"):
+        launcher.launched_executor("ray")
 
 
 # ---- curation ----

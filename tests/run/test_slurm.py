@@ -22,10 +22,10 @@ from tests.run.test_ranks import RECIPE, made
 # those of this stand-in are in the same group as the test.
 SRUN = """#!/bin/bash
 pids=()
+trap 'for told in "${pids[@]}"; do kill -TERM -- "-$told"; done' TERM
 for n in 0 1; do
     SLURM_PROCID=$n SLURM_NTASKS=2 SLURM_LOCALID=$n setsid "$@" & pids+=($!)
 done
-trap 'for pid in "${pids[@]}"; do kill -TERM -- "-$pid"; done' TERM
 code=0
 for pid in "${pids[@]}"; do
     wait "$pid"; own=$?
@@ -35,7 +35,12 @@ for pid in "${pids[@]}"; do
 done
 exit "$code"
 """
+# Knows the names of two nodes, and writes down what else it is asked.
 SCONTROL = """#!/bin/sh
+if [ "$1 $2" = "show hostnames" ]; then
+    [ "$3" = "node[07-08]" ] && printf 'node07\\nnode08\\n'
+    exit
+fi
 echo "$@" >> "$SCONTROL_LOG"
 """
 NUMBERS: dict[str, Any] = {"nodes": 2, "gpus_per_node": 8, "cpus_per_task": 4, "hours": 12.5}
@@ -83,25 +88,29 @@ def test_numbers_and_names_that_no_job_has_are_refused(numbers: dict[str, Any], 
 
 
 def start(tmp_path: Path, *sets: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "herd", "run", str(RECIPE), "--out", str(tmp_path / "my run"), *sets]
+    return start_script(tmp_path, [*command, "--executor", "slurm"])
+
+
+def start_script(tmp_path: Path, command: list[str], **env_of_slurm: str) -> subprocess.Popen[str]:
+    """The script of a job that runs `command`, with what Slurm says to it."""
     programs = tmp_path / "programs"
     programs.mkdir(exist_ok=True)
     for name, text in {"srun": SRUN, "scontrol": SCONTROL}.items():
         (programs / name).write_text(text)
         (programs / name).chmod(stat.S_IRWXU)
-    command = [sys.executable, "-m", "herd", "run", str(RECIPE), "--out", str(tmp_path / "my run"), *sets]
     script = tmp_path / "job.sbatch"
     script.write_text(
         sbatch_script(
-            [*command, "--executor", "slurm"], job_name="ranked", nodes=1, gpus_per_node=0,
-            cpus_per_task=1, hours=1, folder=tmp_path / "my run",
+            command, job_name="ranked", nodes=1, gpus_per_node=0, cpus_per_task=3, hours=1, folder=tmp_path / "my run"
         )
-    )  # fmt: skip
+    )
     env = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "SCONTROL_LOG": str(tmp_path / "scontrol.log")}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "SRUN_CPUS_PER_TASK"):
         env.pop(name, None)
     return subprocess.Popen(
-        ["bash", str(script)], env=env | {"SLURM_JOB_ID": "7"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
+        ["bash", str(script)], env=env | {"SLURM_JOB_ID": "7"} | env_of_slurm, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
@@ -125,3 +134,65 @@ def test_told_that_its_time_is_up_it_saves_and_is_queued_again(tmp_path: Path) -
     assert process.returncode == 143, said
     assert "asked to end" in said
     assert (tmp_path / "scontrol.log").read_text() == "requeue 7\n"
+
+
+def test_ranks_are_told_where_they_meet_and_srun_how_many_cores_each_has(tmp_path: Path) -> None:
+    show = ["sh", "-c", 'echo "$SLURM_PROCID $MASTER_ADDR $SRUN_CPUS_PER_TASK $OMP_NUM_THREADS"']
+    slurm = {"SLURM_JOB_NODELIST": "node[07-08]", "SLURM_CPUS_PER_TASK": "5"}
+    said, _ = start_script(tmp_path, show, **slurm).communicate(timeout=60)
+    assert sorted(said.splitlines()) == ["0 node07 5 5", "1 node07 5 5"]
+    said, _ = start_script(tmp_path, show).communicate(timeout=60)
+    assert sorted(said.splitlines()) == ["0  3 3", "1  3 3"]  # ranks that know no better take the node's own name
+
+
+# Works until it is told to end; its first rank makes the file that it is given, if any.
+WORK = """
+trap 'if [ "$SLURM_PROCID" = 0 ] && [ -n "$1" ]; then mkdir -p "$(dirname "$1")"; echo saved > "$1"; fi; exit 143' TERM
+touch "ready-$SLURM_PROCID"
+while :; do sleep 0.02; done
+"""
+
+
+def told_to_end(tmp_path: Path, restarts: int, file: str) -> tuple[str, int]:
+    """A start of the job that saves `file` at its end; what it says, and how often jobs were queued again so far."""
+    ready = [tmp_path / f"ready-{rank}" for rank in range(2)]
+    for flag in ready:
+        flag.unlink(missing_ok=True)
+    command = ["bash", "-c", f"cd {tmp_path}; {WORK}", "work", str(tmp_path / "my run" / file) if file else ""]
+    process = start_script(tmp_path, command, SLURM_RESTART_COUNT=str(restarts))
+    deadline = time.monotonic() + 60
+    while not all(flag.exists() for flag in ready):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    log = tmp_path / "scontrol.log"
+    return said, len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_a_job_that_saves_nothing_twice_in_a_row_is_not_queued_again(tmp_path: Path) -> None:
+    (tmp_path / "my run").mkdir()
+    requeues = []
+    # Not every file is progress: what ranks say, and steps that no checkpoint holds, are written anew by each start.
+    saved = (
+        "", "scratch/sft-1/step-000000001/state.json", "scratch/sft-1/ranks/beat-1", "scratch/sft-1/step-2/state.json",
+        "scratch/sft-1/metrics.jsonl", "scratch/pack-1/parts/000001/tokens",
+    )  # fmt: skip
+    said = ""
+    for restarts, file in enumerate(saved):
+        said, count = told_to_end(tmp_path, restarts, file)
+        requeues.append(count)
+    assert requeues == [1, 2, 3, 4, 5, 5]
+    assert "nothing was saved in 2 starts of this job, so it is not queued again" in said
+    # Submitted anew, it has its two starts again.
+    assert told_to_end(tmp_path, 0, "")[1] == 6
+    said, count = told_to_end(tmp_path, 1, "")
+    assert count == 6
+    assert "more --hours" in said
+
+
+def test_a_note_is_one_line_of_comment(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"folder": tmp_path} | NUMBERS
+    text = sbatch_script(["true"], job_name="x", note="24 h,\nas nobody knows", **asked)
+    assert "\n# 24 h, as nobody knows\nset -u\n" in text

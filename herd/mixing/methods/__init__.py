@@ -11,5 +11,7 @@ from herd.mixing.problem import MixResult
 
 Method = Callable[..., MixResult]
 methods: Registry[Method] = Registry("mixing methods", __name__)
+# Those whose shares are only where a run starts, which then changes them.
+ONLINE_METHODS = ("bandit",)
 # Of the regression of that name, which is known before a run begins.
 LIGHTGBM = ExtraPackage("lightgbm", "mixing", "regression lightgbm")
