@@ -28,6 +28,7 @@ from herd.commands import (
     pretrain,
     reward,
     run,
+    sandbox,
     sft,
     show,
     study,
