@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -13,11 +14,14 @@ from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
 from herd.core.settings import AddedLater, PositiveInt, settings
 from herd.core.stage import Work, stage
+from herd.evals.answers import AnswerStore
 from herd.evals.harness import Score, TaskScore, evaluate, gold_nll, no_progress
 from herd.evals.haystack import haystacks
 from herd.evals.losses import DEFAULT_LOSS_TOKENS, held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
+from herd.evals.results_file import write_results
+from herd.evals.resumable import evaluate_into, limit_examples, model_identity, run_settings
 from herd.evals.task import Task
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine, ProgressCallback
@@ -165,9 +169,55 @@ def evaluate_folder(
     device: str = "auto",
     dtype: str = "fp32",
     progress: Callable[[str], ProgressCallback] = lambda name: no_progress,
+    store: AnswerStore | None = None,
+    limit: int = 0,
+    apply_chat_template: bool | None = None,
+    truncate_left: bool = False,
 ) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; prints each result. progress: by
-    the name of a task, what is called with how many of its examples are answered."""
-    tokenizer, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
+    the name of a task, what is called with how many of its examples are answered. store: where every answer is kept,
+    and gone on from; the model is only read for answers that are not there. limit: as of `limit_examples`.
+    apply_chat_template: whether they are put in the chat format; when absent, to a model that was taught one.
+    truncate_left: whether prompts that the context does not hold lose their first tokens.
+
+    Raises SettingsError for a chat format that the model has not.
+    """
+    tokenizer = TextTokenizer.load(folder)
+    chat = kind_of(folder) == "chat" if apply_chat_template is None else apply_chat_template
+    if chat and not tokenizer.template:
+        raise SettingsError(
+            f"{folder} has no chat template; leave --apply-chat-template at auto, or import it with one"
+        )
+
+    @functools.cache
+    def engine() -> Engine:
+        network = place_model(load_transformer(folder), device, dtype)
+        return Engine(network, tokenizer.stop_token_ids, tokenizer=tokenizer)
+
+    identity = model_identity(folder, dtype) if store is not None else {}
     for use in uses:
-        report(use.name, run_task(network, tokenizer, use, chat=kind_of(folder) == "chat", report=progress(use.name)))
+        task: Task = tasks.make(use)()
+        task = limit_examples(task, use, limit)
+        ask = progress(use.name)
+        if store is None:
+            report(use.name, evaluate(engine(), tokenizer, task, chat=chat, report=ask, truncate_left=truncate_left))
+            continue
+
+        def score_part(part: Task, first: int, tell: ProgressCallback) -> Score:
+            return evaluate(
+                engine(),
+                tokenizer,
+                part,
+                chat=chat,
+                report=tell,
+                first_example=first,
+                truncate_left=truncate_left,
+            )
+
+        settings = run_settings(
+            use, task, identity, chat=chat, template=tokenizer.template or "", truncate_left=truncate_left
+        )
+        answers = store.open_task(settings)
+        score = evaluate_into(answers, use.name, task, score_part, tokenizer=tokenizer, report=ask)
+        write_results(store.folder, settings, score)
+        report(use.name, score)
