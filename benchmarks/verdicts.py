@@ -304,7 +304,7 @@ def minerva(given: Given) -> Iterator[Comparison]:
     yield Comparison("lm-eval 0.4.13: minerva_math", len(pairs), different)
 
 
-# Entries whose values no grammar takes: within brackets they are read here, and two calls with such in a row are no call.
+# Entries whose values no grammar takes: within brackets they are read here, and two such calls in a row are no call.
 UNGRAMMATICAL = frozenset({"simple_java_85", "simple_javascript_43", "simple_javascript_46"})
 
 
