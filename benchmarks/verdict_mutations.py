@@ -177,7 +177,8 @@ def gold_calls(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _gold_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _gold_value(values[0]) for key, values in value.items() if values and values[0] != ""}
+        options = {key: values if isinstance(values, list) else [values] for key, values in value.items()}
+        return {key: _gold_value(values[0]) for key, values in options.items() if values and values[0] != ""}
     if isinstance(value, list):
         return [_gold_value(item) if isinstance(item, dict) else item for item in value]
     return value
@@ -301,6 +302,8 @@ def bfcl_texts(entries: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], 
         ]
         if entry["language"] == "python":
             texts += [(kind, _python_text(calls)) for kind, calls in mutations(gold_calls(entry)) if calls]
+        else:
+            texts += [(kind, _code_text(calls, entry)) for kind, calls in mutations(gold_calls(entry))]
         for mutation, text in texts:
             verdict = grade_bfcl(text, entry["function"], entry["answers"], category=entry["category"])
             kind = None if verdict.score else ":".join(verdict.reason.split(": ")[0].split(":")[:2])
@@ -313,6 +316,19 @@ def _python_text(calls: Sequence[dict[str, Any]]) -> str:
     for call in calls:
         ((name, arguments),) = call.items()
         parts.append(f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})")
+    return f"[{', '.join(parts)}]"
+
+
+def _code_text(calls: Sequence[dict[str, Any]], entry: dict[str, Any]) -> str:
+    """In Java's or JavaScript's syntax: texts in quotation marks, and all else as it is written."""
+    kinds = {name: row["type"] for name, row in entry["function"][0]["parameters"]["properties"].items()}
+    parts = []
+    for call in calls:
+        ((name, arguments),) = call.items()
+        written = (
+            f'{key}="{value}"' if kinds.get(key) == "String" else f"{key}={value}" for key, value in arguments.items()
+        )
+        parts.append(f"{name}({', '.join(written)})")
     return f"[{', '.join(parts)}]"
 
 

@@ -6,6 +6,7 @@ only as much of the two languages is read as a call with named values needs; bra
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -22,12 +23,15 @@ _TOKEN = re.compile(
 _JAVA_NO_CALL = re.compile(r"new\s.*\)", re.DOTALL)
 _JAVASCRIPT_NO_CALL = re.compile(r"new\s.*|[\w$.]+;?|\"[^\"]*\"|'[^']*'", re.DOTALL)
 _NEW_TYPE = re.compile(r"\bnew\s+[\w.$]+$")
+_OPERAND = re.compile(r"""[\w$"'`]""")
+_OPERATORS = frozenset(".+-*/%=<>&|^!~?:,")
+_KEYWORDS = frozenset("new instanceof in of typeof void delete await async function class extends return yield".split())
 _OPEN, _CLOSE = "([{", {")": "(", "]": "[", "}": "{"}
 
 
 def java_calls(text: str) -> Any:
     """The call as a list of one; {} where there is none. Raises ValueError where it cannot be read."""
-    parts = _function_and_arguments(text, _JAVA_NO_CALL)
+    parts = _function_and_arguments(text, _JAVA_NO_CALL, several=False)
     if parts is None:
         return {}
     function, arguments = parts
@@ -36,14 +40,14 @@ def java_calls(text: str) -> Any:
 
 def javascript_calls(text: str) -> Any:
     """The call as a list of one; None where there is none. Raises ValueError where it cannot be read."""
-    parts = _function_and_arguments(text, _JAVASCRIPT_NO_CALL)
+    parts = _function_and_arguments(text, _JAVASCRIPT_NO_CALL, several=True)
     if parts is None:
         return None
     function, arguments = parts
     return [{function: _named(arguments, java=False)}]
 
 
-def _function_and_arguments(text: str, no_call: re.Pattern[str]) -> tuple[str, list[str]] | None:
+def _function_and_arguments(text: str, no_call: re.Pattern[str], *, several: bool) -> tuple[str, list[str]] | None:
     match = _CALL.match(text)
     if match is None:
         if text.strip() and not no_call.fullmatch(text.strip()):
@@ -51,8 +55,8 @@ def _function_and_arguments(text: str, no_call: re.Pattern[str]) -> tuple[str, l
         return None
     arguments, end = _split(text, match.end())
     rest = text[end:].strip()
-    if rest.startswith(",") and _balanced(rest):
-        return None
+    if several and rest.startswith(",") and _balanced(rest):
+        return None  # in JavaScript two calls in a row are one expression, which is no call
     if rest not in ("", ";"):
         raise ValueError("something follows the call")
     return re.sub(r"\s+", "", match[1]), arguments
@@ -116,13 +120,36 @@ def _named(arguments: list[str], *, java: bool) -> dict[str | None, str]:
             name, value = None, bare
         else:
             name, value = match[1], argument[match.end() :].strip()
-            if not value:
-                raise ValueError("a value is missing")
+            _check_expression(value)
             value = _java_text(value) if java else (value[1:-1] if _is_quoted(value) else value)
         if name in values:
             raise ValueError("two arguments have the same name")
         values[name] = value
     return values
+
+
+def _check_expression(value: str) -> None:
+    """Raises ValueError for what no grammar takes: nothing, two values side by side, an operator at the end."""
+    words: list[str] = []
+    depth = 0
+    for token in _tokens(value):
+        if token[0][0].isdigit() and (token[0].count(".") > 1 or re.search(r"[A-Za-z]\w*\.$", token[0])):
+            raise ValueError("a number has too many points")
+        depth -= token[0] in _CLOSE
+        if depth == 0 and not token[0].isspace():
+            words.append(token[0])
+        depth += token[0] in _OPEN
+    is_cast = words[:2] == ["(", ")"]
+    pairs = itertools.pairwise(words[2:] if is_cast else words)
+    if any(
+        (_OPERAND.match(first) or first in _CLOSE) and _OPERAND.match(second) and not {first, second} & _KEYWORDS
+        for first, second in pairs
+    ):
+        raise ValueError("two values stand side by side")
+    if ":" in words and "?" not in words and "::" not in value:
+        raise ValueError("a colon parts nothing")
+    if not words or (words[-1] in _OPERATORS and words[-2:] not in (["+", "+"], ["-", "-"])):
+        raise ValueError("a value is missing or not finished")
 
 
 def _is_quoted(value: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections import defaultdict
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ _FOLDER = Path("tokenizers", "punkt_tab", "english")
 # The package that has nltk's data among its files; of it nothing is imported, so that nothing it needs has to be there.
 _SHIPPED_BY = "llama_index.core"
 _SHIPPED_FOLDER = Path("_static", "nltk_cache")
+_PIECE = 10_000
 
 
 def sentence_count(text: str) -> int:
@@ -23,18 +25,36 @@ def sentence_count(text: str) -> int:
 
     Source: Kiss and Strunk 2006 (Punkt); IFEval, count_sentences. Raises SettingsError where nltk or Punkt are missing.
     """
-    return len(_punkt().tokenize(text))
+    return sum(len(_punkt().tokenize(piece)) for piece in pieces(text))
 
 
 def word_tokens(text: str) -> list[str]:
     """The words and marks of all sentences, as nltk's `word_tokenize` gives them. Raises as `sentence_count`."""
     words = _word_tokenizer()
-    return [word for sentence in _punkt().tokenize(text) for word in words.tokenize(sentence)]
+    sentences = chain.from_iterable(_punkt().tokenize(piece) for piece in pieces(text))
+    return list(chain.from_iterable(words.tokenize(sentence) for sentence in sentences))
+
+
+def pieces(text: str) -> list[str]:
+    """The text; a longer one than any answer is cut, at blanks where it has them, since patterns of nltk take time
+    quadratic in it. Differs: a sentence at such a cut may count twice."""
+    parts, start = [], 0
+    while len(text) - start > 2 * _PIECE:
+        cut = max(text.rfind(" ", start, start + _PIECE), text.rfind("\n", start, start + _PIECE)) + 1
+        cut = cut if cut > start else start + _PIECE
+        parts.append(text[start:cut])
+        start = cut
+    return [*parts, text[start:]]
 
 
 @cache
 def _punkt() -> Any:
+    """Newer versions of nltk stop a pattern after five seconds of a clock, which on a busy machine gives other
+    verdicts; here the length of the pieces bounds them."""
     import_extra(_NLTK)
+    if importlib.util.find_spec("nltk.redos") is not None:
+        patterns: Any = importlib.import_module("nltk.redos")
+        patterns.DEFAULT_TIMEOUT = None
     punkt = importlib.import_module("nltk.tokenize.punkt")
     parameters, folder = punkt.PunktParameters(), punkt_folder()
     parameters.abbrev_types = set(_rows(folder / "abbrev_types.txt"))

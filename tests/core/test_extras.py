@@ -22,7 +22,12 @@ from herd.core.extras import ExtraPackage, folder_of_extra, import_extra, missin
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # Modules of packages that are called otherwise.
-PACKAGES = {"fasttext": "fasttext-numpy2"}
+PACKAGES = {
+    "fasttext": "fasttext-numpy2",
+    "math_verify": "math-verify",
+    "latex2sympy2_extended": "latex2sympy2-extended",
+    "antlr4": "antlr4-python3-runtime",
+}
 # Whatever an extra or the tests bring and the demo does not, with what these bring themselves.
 HEAVY = set(
     "fasttext gguf lightgbm pandas pyright ray tensorboard tensorboardX tiktoken torchao transformers trackio triton "

@@ -52,7 +52,22 @@ def test_javascript(text: str, calls: Any) -> None:
     assert javascript_calls(text) == calls
 
 
-@pytest.mark.parametrize("text", ["f(a=1", "f a=1)", "f(a=', b=2)", "f(a=[1)", "f(a=)", "f(x, y)", "f(a=1, a=2)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f(a=1",
+        "f a=1)",
+        "f(a=', b=2)",
+        "f(a=[1)",
+        "f(a=)",
+        "f(x, y)",
+        "f(a=1, a=2)",
+        "f(a=b c)",
+        "f(a=1.2.3)",
+        "f(a=b.)",
+        "f(a=b:c)",
+    ],
+)
 def test_damaged_calls_are_refused(text: str) -> None:
     for read in (java_calls, javascript_calls):
         with pytest.raises(ValueError, match=r"\w"):

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from herd.core.errors import SettingsError
 from herd.judge import sentences
 from tests.judge.needs import needs_punkt
+
+
+@given(st.integers(1, 9), st.sampled_from(["a", "a b. ", "a\n"]))
+def test_a_long_text_is_cut_at_blanks(times: int, word: str) -> None:
+    text = word * (times * 7000)
+    parts = sentences.pieces(text)
+    assert "".join(parts) == text
+    assert all(len(part) <= 20_000 for part in parts)
+    assert word == "a" or all(part[-1] in " \n" for part in parts)
+
+
+@needs_punkt
+def test_hostile_text_is_cut_in_bounded_time() -> None:
+    start = time.process_time()
+    for text in ("a." * 15_000, "?!" * 15_000, "a" * 30_000, "'" * 30_000, "http://" * 5000, ". " * 15_000):
+        assert sentences.sentence_count(text) > 0
+        assert sentences.word_tokens(text)
+    assert time.process_time() - start < 60
+    assert sentences.sentence_count("The cat sat. " * 3000) == 3000
 
 
 @needs_punkt
