@@ -20,6 +20,7 @@ def test_no_command_is_forgotten() -> None:
         "__init__",
         "arguments",
         "batch_job",
+        "benchmark_options",
         "command",
         "finetuning",
         "job",
