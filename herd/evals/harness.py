@@ -9,130 +9,30 @@ from itertools import chain, repeat
 
 from herd.core.errors import ArtifactError, DataError, SettingsError
 from herd.core.records import Message
-from herd.core.terminal import count_of
-from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
-from herd.evals.results import Sample, TaskResult, TextResult
+from herd.evals.encoding import (
+    chat_continuation,
+    check_fits,
+    continuation,
+    opened_chats,
+    prompt_ids,
+    truncate_pairs,
+    truncate_prompts,
+)
+from herd.evals.intervals import Interval
+from herd.evals.scores import ChoiceLikelihoods, GradedAnswer, Score, TaskScore, TextScore
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
-from herd.generate.engine import CompletionOutput, Engine, ProgressCallback, SamplingParams
+from herd.generate.engine import CompletionOutput, Engine, ProgressCallback, SamplingParams, score_greedy
 from herd.judge.best_of import mean_of_best
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
-_SAMPLES = 6
+__all__ = ["Score", "TaskScore", "TextScore", "evaluate", "gold_nll", "no_progress", "rolling_windows"]
+
 _SCORED_TOKENS = 8_192  # of texts, at once
-_SAMPLE_CHARACTERS = 400
 
 
 def no_progress(count: int, total: int) -> None:
     """Reports nothing."""
-
-
-@dataclass(frozen=True)
-class GradedAnswer:
-    """One answer to one example and what it is worth."""
-
-    example: str
-    prompt: str
-    answer: str
-    grade: Grade
-
-    def sample(self) -> Sample:
-        """The answer to look at, cut to a length that fits a page."""
-        return Sample(
-            self.prompt[-_SAMPLE_CHARACTERS:],
-            self.answer[:_SAMPLE_CHARACTERS],
-            self.grade.score == 1,
-            self.grade.score,
-            self.grade.extracted[:_SAMPLE_CHARACTERS],
-            self.grade.reason[:_SAMPLE_CHARACTERS],
-        )
-
-
-@dataclass(frozen=True)
-class ChoiceLikelihoods:
-    """How likely a model held every choice of an example, in nats, not normalised, and which is right; None where the
-    example names none of them."""
-
-    log_likelihoods: tuple[float, ...]
-    right: int | None
-
-
-@dataclass(frozen=True)
-class TaskScore:
-    """What a model scores on a task. scores: of every example, in order, from 0 to 1; None where it is void. answers:
-    every answer, example by example. truncated_share: the share of answers that did not come to an end. tokens: of an
-    answer, the mean. choices: of every example with choices, in order."""
-
-    scores: tuple[float | None, ...]
-    answers: tuple[GradedAnswer, ...] = ()
-    truncated_share: float = 0.0
-    tokens: float = 0.0
-    choices: tuple[ChoiceLikelihoods, ...] = ()
-
-    @property
-    def valid_scores(self) -> list[float]:
-        """The scores that are not void."""
-        return [score for score in self.scores if score is not None]
-
-    @property
-    def interval(self) -> Interval:
-        """The mean with its 95 % interval: Wilson's where every example is right or wrong, or there is one, else by
-        bootstrap."""
-        scores = self.valid_scores
-        if len(scores) == 1 or all(score in (0, 1) for score in scores):
-            return wilson(sum(scores), len(scores))
-        return bootstrap_mean(scores)
-
-    def __str__(self) -> str:
-        void = len(self.scores) - len(self.valid_scores)
-        return f"{self.interval}  {count_of(len(self.scores), 'question')}" + (f", {void} of them void" if void else "")
-
-    def result(self) -> TaskResult:
-        """What is recorded of it."""
-        return TaskResult(
-            *self.interval,
-            questions=len(self.scores),
-            void=len(self.scores) - len(self.valid_scores),
-            right=tuple(None if score is None else int(score) if score in (0, 1) else score for score in self.scores),
-            truncated_share=self.truncated_share,
-            tokens=self.tokens,
-            samples=tuple(answer.sample() for answer in self.answers[:_SAMPLES]),
-            chance=sum(1 / len(row.log_likelihoods) for row in self.choices) / len(self.choices)
-            if self.choices
-            else None,
-        )
-
-
-@dataclass(frozen=True)
-class TextScore:
-    """How well a model predicts the texts of a task. nats, tokens, utf8_bytes: of every text."""
-
-    nats: tuple[float, ...]
-    tokens: tuple[int, ...]
-    utf8_bytes: tuple[int, ...]
-
-    @property
-    def interval(self) -> Interval:
-        """Bits a byte with a 95 % interval over texts, which no tokenizer changes the meaning of."""
-        return ratio_mean([nats / math.log(2) for nats in self.nats], self.utf8_bytes, least=0.0)
-
-    def __str__(self) -> str:
-        return f"{self.interval.words('.3f', 'text')} bits a byte  {count_of(len(self.nats), 'text')}"
-
-    def result(self) -> TextResult:
-        """What is recorded of it."""
-        per_token = sum(self.nats) / sum(self.tokens)
-        return TextResult(
-            *self.interval,
-            questions=len(self.nats),
-            nats_per_token=per_token,
-            token_perplexity=math.exp(min(per_token, 700.0)),
-            text_nats=self.nats,
-            text_bytes=self.utf8_bytes,
-        )
-
-
-Score = TaskScore | TextScore
 
 
 def evaluate(
@@ -143,21 +43,36 @@ def evaluate(
     chat: bool,
     workers: int = 1,
     report: ProgressCallback = no_progress,
+    truncate_left: bool = False,
 ) -> Score:
     """What the model of `engine` scores on `task`. chat: whether it is asked in its chat format; one that was not
-    taught one continues plain text. workers: threads; they change no result.
+    taught one continues plain text. workers: threads; they change no result. truncate_left: whether prompts that the
+    context does not hold lose their first tokens, whatever the task says of them.
 
     Raises DataError for an example that does not fit the model's context, SettingsError for turns of a task in which
     nothing is written.
     """
     prompts = [task.prompt_for(example) for example in task.examples]
-    if isinstance(task.output_type, Generate):
-        return _score_generated(engine, tokenizer, task, task.output_type, prompts, chat, workers, report)
-    if any(prompt.turns for prompt in prompts):
+    output_type = task.output_type
+    if truncate_left and isinstance(output_type, Generate | LogLikelihood):
+        output_type = replace(output_type, long_prompts="truncate_left")
+    if isinstance(output_type, Generate):
+        score = _score_generated(engine, tokenizer, task, output_type, prompts, chat, workers, report)
+    elif any(prompt.turns for prompt in prompts):
         raise SettingsError("a prompt of the task has several turns and its model writes nothing; let it `Generate`")
-    if isinstance(task.output_type, LogLikelihood):
-        return _score_choices(engine, tokenizer, task, task.output_type, prompts, chat, report)
-    return _score_texts(engine, tokenizer, prompts, report)
+    elif isinstance(output_type, LogLikelihood):
+        score = _score_choices(engine, tokenizer, task, output_type, prompts, chat, report)
+    else:
+        return _score_texts(engine, tokenizer, prompts, report)
+    return replace(score, groups=tuple(task.group(example) for example in task.examples) if task.group else ())
+
+
+def _measure(task: Task, grades: Sequence[Sequence[Grade]]) -> dict[str, Interval]:
+    return {name: metric(grades) for name, metric in task.metrics.items()}
+
+
+def _group_of(task: Task, example: Example) -> str:
+    return task.group(example) if task.group else ""
 
 
 # ---- the model writes ----
@@ -171,34 +86,51 @@ def _score_generated(
         max_tokens=generation.max_tokens,
         temperature=generation.temperature,
         top_p=generation.top_p,
-        stop=() if chat else generation.stop,
+        stop=generation.chat_stop if chat else generation.stop,
     )
-    turns = _generate_turns(engine, tokenizer, prompts, generation, sampling, chat, workers, report)
+    rows = prompt_ids(tokenizer, prompts, chat)
+    cut = 0
+    if generation.long_prompts == "truncate_left":
+        rows, cut = truncate_prompts(rows, engine.model.shape.max_seq_len, generation.max_tokens)
+    turns = _generate_turns(engine, tokenizer, prompts, rows, generation, sampling, chat, workers, report)
     responses = [answer_turns[-1].answer for answer_turns in turns]
-    scores: list[float | None] = []
-    answers: list[GradedAnswer] = []
+    samples = generation.num_samples
 
     def grade(number: int) -> Grade:
-        verdict = task.judge(task.examples[number // generation.num_samples], responses[number])
+        verdict = task.judge(task.examples[number // samples], responses[number])
         report(len(responses), len(responses))
         return verdict
 
-    all_grades = engine.ranks.map(range(len(responses)), grade)
-    for number, (example, prompt) in enumerate(zip(task.examples, prompts, strict=True)):
-        own = slice(number * generation.num_samples, (number + 1) * generation.num_samples)
-        grades = all_grades[own]
-        prompt_text = "\n".join((prompt.chat.last.content if chat else prompt.plain, *prompt.turns))
-        texts = [
-            "\n".join(tokenizer.show(turn.completion.token_ids) for turn in answer_turns) for answer_turns in turns[own]
-        ]
-        answers += [
-            GradedAnswer(example.id, prompt_text, text, grade) for text, grade in zip(texts, grades, strict=True)
-        ]
-        scores.append(_best_of_k(grades, generation.k))
+    grades = engine.ranks.map(range(len(responses)), grade)
+    answers: list[GradedAnswer] = []
+    for number, (answer_turns, verdict) in enumerate(zip(turns, grades, strict=True)):
+        example, prompt = task.examples[number // samples], prompts[number // samples]
+        answers.append(
+            GradedAnswer(
+                example.id,
+                "\n".join((prompt.chat.last.content if chat else prompt.text, *prompt.turns)),
+                "\n".join(tokenizer.show(turn.completion.token_ids) for turn in answer_turns),
+                verdict,
+                group=_group_of(task, example),
+                target=example.target,
+                sample=number % samples,
+                text=answer_turns[-1].answer.text,
+                full_prompt=tokenizer.show(rows[number // samples]),
+                tokens=sum(len(turn.completion.token_ids) for turn in answer_turns),
+                finish_reason=answer_turns[-1].completion.finish_reason or "",
+            )
+        )
+    by_example = [grades[start : start + samples] for start in range(0, len(grades), samples)]
     all_turns = list(chain.from_iterable(turns))
-    truncated_share = sum(not turn.answer.finished for turn in all_turns) / len(all_turns)
-    tokens = sum(len(turn.completion.token_ids) for turn in all_turns) / len(all_turns)
-    return TaskScore(tuple(scores), tuple(answers), truncated_share, tokens)
+    return TaskScore(
+        tuple(_best_of_k(own, generation.k) for own in by_example),
+        tuple(answers),
+        sum(not turn.answer.finished for turn in all_turns) / len(all_turns),
+        sum(len(turn.completion.token_ids) for turn in all_turns) / len(all_turns),
+        metrics=_measure(task, by_example),
+        left_truncated=cut,
+        notes=task.notes,
+    )
 
 
 @dataclass(frozen=True)
@@ -210,10 +142,11 @@ class _Turn:
 
 
 def _generate_turns(
-    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], generation: Generate, sampling: SamplingParams,
-    chat: bool, workers: int, report: ProgressCallback,
+    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], first_rows: Sequence[list[int]],
+    generation: Generate, sampling: SamplingParams, chat: bool, workers: int, report: ProgressCallback,
 ) -> list[list[_Turn]]:  # fmt: skip
     """`num_samples` times of every prompt, all that the model answers, turn by turn, its own answers in between.
+    first_rows: the ids of every prompt.
 
     A first turn has to fit the model's context, unless the task says that it may be `unanswered`. A later one that does
     not, because the model's answers filled it, is answered with nothing.
@@ -221,9 +154,9 @@ def _generate_turns(
     num_samples = generation.num_samples
     read = _reader(tokenizer, chat)
     current = list(chain.from_iterable(repeat(prompt, num_samples) for prompt in prompts))
-    rows = list(chain.from_iterable(repeat(row, num_samples) for row in _prompt_ids(tokenizer, prompts, chat)))
+    rows = list(chain.from_iterable(repeat(row, num_samples) for row in first_rows))
     turns: list[list[_Turn]] = [[] for _ in current]
-    places, must_fit = list(range(len(current))), generation.long_prompts == "refuse"
+    places, must_fit = list(range(len(current))), generation.long_prompts != "unanswered"
     while places:
         fits = [must_fit or len(row) < engine.model.shape.max_seq_len for row in rows]
         ids = [row for row, fit in zip(rows, fits, strict=True) if fit]
@@ -235,17 +168,8 @@ def _generate_turns(
         places, must_fit = [place for place in places if current[place].turns], False
         for place in places:
             current[place] = current[place].after(turns[place][-1].answer)
-        rows = _prompt_ids(tokenizer, [current[place] for place in places], chat)
+        rows = prompt_ids(tokenizer, [current[place] for place in places], chat)
     return turns
-
-
-def _prompt_ids(tokenizer: TextTokenizer, prompts: Sequence[Prompt], chat: bool) -> list[list[int]]:
-    if not chat:
-        return [[*tokenizer.opening, *tokenizer.encode(prompt.plain)] for prompt in prompts]
-    chat_template, conversations = chat_template_of(tokenizer), [prompt.chat for prompt in prompts]
-    if not chat_template.built_in_tools:
-        conversations = [replace(conversation, tools=()) for conversation in conversations]
-    return [chat_template.encode_prompt(conversation) for conversation in conversations]
 
 
 def _reader(tokenizer: TextTokenizer, chat: bool) -> Callable[[CompletionOutput], ModelAnswer]:
@@ -253,12 +177,12 @@ def _reader(tokenizer: TextTokenizer, chat: bool) -> Callable[[CompletionOutput]
     chat_template = chat_template_of(tokenizer) if chat else None
 
     def read(completion: CompletionOutput) -> ModelAnswer:
-        if chat_template is not None:
+        at_stop_string = isinstance(completion.stop_reason, str)
+        if chat_template is not None and not at_stop_string:
             message = chat_template.parse_message(completion.token_ids)
             return ModelAnswer(message.content, message, True, completion.stopped)
-        at_stop_string = isinstance(completion.stop_reason, str)
         text = completion.text if at_stop_string else tokenizer.decode(completion.token_ids)
-        return ModelAnswer(text, Message("assistant", text), False, completion.stopped)
+        return ModelAnswer(text, Message("assistant", text), chat, completion.stopped)
 
     return read
 
@@ -272,61 +196,127 @@ def _best_of_k(grades: Sequence[Grade], k: int) -> float | None:
 # ---- the likeliest of several texts ----
 
 
+@dataclass(frozen=True)
+class _Options:
+    """The choices of an example. prompts: of each. after: what follows it. texts: what a choice is called."""
+
+    prompts: tuple[Prompt, ...]
+    after: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+def _options(likelihood: LogLikelihood, example: Example, prompt: Prompt) -> _Options:
+    after = tuple(likelihood.choices(example))
+    if len(after) < (1 if likelihood.greedy else 2) or not all(after):
+        raise DataError(f"example {example.id!r} has no two choices, or an empty one; mend its row")
+    if likelihood.contexts is None:
+        return _Options((prompt,) * len(after), after, after)
+    contexts = [Prompt.of(text) if isinstance(text, str) else text for text in likelihood.contexts(example)]
+    if len(contexts) != len(after):
+        raise DataError(f"example {example.id!r} has {len(contexts)} contexts of {len(after)} choices; mend its task")
+    texts = [context.text + choice for context, choice in zip(contexts, after, strict=True)]
+    return _Options(tuple(contexts), after, tuple(texts))
+
+
+def _pairs(tokenizer: TextTokenizer, options: _Options, chat: bool) -> list[tuple[list[int], list[int]]]:
+    """Ids of what is read and of what follows it, of every choice."""
+    rows = list(zip(options.prompts, options.after, strict=True))
+    if not chat:
+        return [continuation(tokenizer, prompt.text, choice) for prompt, choice in rows]
+    opened = {id(prompt): prompt for prompt in options.prompts}
+    ids = dict(zip(opened, opened_chats(tokenizer, list(opened.values())), strict=True))
+    return [chat_continuation(tokenizer, ids[id(prompt)], prompt.response_prefix, choice) for prompt, choice in rows]
+
+
 def _score_choices(
     engine: Engine, tokenizer: TextTokenizer, task: Task, likelihood: LogLikelihood, prompts: Sequence[Prompt],
     chat: bool,
     report: ProgressCallback,
 ) -> TaskScore:  # fmt: skip
-    texts = [list(likelihood.choices(example)) for example in task.examples]
-    opened = _prompt_ids(tokenizer, prompts, True) if chat else None
-    pairs: list[tuple[list[int], list[int]]] = []
-    for number, (prompt, choices) in enumerate(zip(prompts, texts, strict=True)):
-        if len(choices) < 2 or not all(choices):
-            raise DataError(f"example {task.examples[number].id!r} has no two choices, or an empty one; mend its row")
-        for choice in choices:
-            pairs.append(
-                _continuation(tokenizer, prompt.plain, choice)
-                if opened is None
-                else (opened[number], tokenizer.encode(choice.strip()))
-            )
-    _check_fits(engine, [len(prompt) + len(answer) for prompt, answer in pairs])
-    report(0, len(pairs))
-    logps = _log_probs(engine, [prompt for prompt, _ in pairs], [answer for _, answer in pairs], report)
-    scores: list[float | None] = []
+    options = [_options(likelihood, *row) for row in zip(task.examples, prompts, strict=True)]
+    pairs = list(chain.from_iterable(_pairs(tokenizer, own, chat) for own in options))
+    cut: list[bool] = []
+    if likelihood.long_prompts == "truncate_left":
+        pairs, cut = truncate_pairs(pairs, engine.model.shape.max_seq_len)
+    check_fits(engine.model.shape.max_seq_len, [len(prompt) + len(answer) for prompt, answer in pairs])
+    scored = list(pairs)
+    if likelihood.normalize == "pmi":
+        texts = chain.from_iterable(own.after for own in options)
+        scored += [continuation(tokenizer, likelihood.unconditional, text) for text in texts]
+    report(0, len(scored))
+    greedy = _greedy(engine, scored, report) if likelihood.greedy else None
+    logps = greedy[0] if greedy else _log_probs(engine, *_columns(scored), report)
     answers: list[GradedAnswer] = []
     likelihoods: list[ChoiceLikelihoods] = []
-    start = 0
-    for example, prompt, choices in zip(task.examples, prompts, texts, strict=True):
-        own = slice(start, start + len(choices))
-        start += len(choices)
-        nats = logps[own]
-        lengths = {"none": [1] * len(choices), "characters": [len(choice.strip()) for choice in choices]}
-        lengths["tokens"] = [len(answer) for _, answer in pairs[own]]
-        weighed = [logp / max(1, size) for logp, size in zip(nats, lengths[likelihood.normalize], strict=True)]
-        best = max(range(len(choices)), key=lambda n: (weighed[n], -n))
-        message = Message("assistant", choices[best])
-        grade = task.judge(example, ModelAnswer(choices[best], message, chat, True, best, tuple(nats)))
-        prompt_text = prompt.chat.last.content if chat else prompt.plain
-        answers.append(GradedAnswer(example.id, prompt_text, choices[best], grade))
-        scores.append(grade.score)
-        likelihoods.append(ChoiceLikelihoods(tuple(nats), _index_in(choices, example.target)))
-    return TaskScore(tuple(scores), tuple(answers), choices=tuple(likelihoods))
+    start = left_truncated = 0
+    for example, own in zip(task.examples, options, strict=True):
+        rows = range(start, start + len(own.after))
+        start = rows.stop
+        left_truncated += any(cut[rows.start : rows.stop])
+        nats = [logps[row] for row in rows]
+        weighed = _weigh(
+            likelihood,
+            own.after,
+            nats,
+            [pairs[row][1] for row in rows],
+            [logps[len(pairs) + row] for row in rows] if len(scored) > len(pairs) else [],
+        )
+        best = max(range(len(nats)), key=lambda n: (weighed[n], -n))
+        text = own.texts[best] if greedy is None or greedy[1][rows[best]] else ""
+        answer = ModelAnswer(text, Message("assistant", text), chat, True, best, tuple(nats))
+        prompt, ids = own.prompts[best], pairs[rows[best]]
+        answers.append(
+            GradedAnswer(
+                example.id,
+                prompt.chat.last.content if chat else prompt.text,
+                text,
+                task.judge(example, answer),
+                group=_group_of(task, example),
+                target=example.target,
+                text=text,
+                full_prompt=tokenizer.show(ids[0]),
+                tokens=len(ids[1]),
+                log_likelihoods=tuple(nats),
+            )
+        )
+        likelihoods.append(ChoiceLikelihoods(tuple(nats), _index_in(own.texts, example.target)))
+    return TaskScore(
+        tuple(answer.grade.score for answer in answers),
+        tuple(answers),
+        choices=() if likelihood.greedy else tuple(likelihoods),
+        metrics=_measure(task, [[answer.grade] for answer in answers]),
+        left_truncated=left_truncated,
+        notes=task.notes,
+    )
+
+
+def _weigh(
+    likelihood: LogLikelihood, choices: Sequence[str], nats: Sequence[float], ids: Sequence[Sequence[int]],
+    unconditional: Sequence[float],
+) -> list[float]:  # fmt: skip
+    """The log-probabilities by which the likeliest choice is told."""
+    if likelihood.normalize == "pmi":
+        return [logp - alone for logp, alone in zip(nats, unconditional, strict=True)]
+    lengths = {"none": [1] * len(choices), "characters": [len(choice.strip()) for choice in choices]}
+    lengths["bytes"] = [len(choice.strip().encode()) for choice in choices]
+    lengths["tokens"] = [len(answer) for answer in ids]
+    return [logp / max(1, size) for logp, size in zip(nats, lengths[likelihood.normalize], strict=True)]
+
+
+def _greedy(
+    engine: Engine, pairs: Sequence[tuple[list[int], list[int]]], report: ProgressCallback
+) -> tuple[list[float], list[bool]]:
+    """How likely every text is, and whether the model would have written it."""
+    rows = score_greedy(engine, *_columns(pairs), report)
+    return _check_finite([logp for logp, _ in rows]), [written for _, written in rows]
+
+
+def _columns(pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[list[list[int]], list[list[int]]]:
+    return [prompt for prompt, _ in pairs], [answer for _, answer in pairs]
 
 
 def _index_in(choices: Sequence[str], target: str) -> int | None:
     return choices.index(target) if target in choices else None
-
-
-def _continuation(tokenizer: TextTokenizer, prompt: str, choice: str) -> tuple[list[int], list[int]]:
-    """Ids of a prompt and of what follows it, encoded together; spaces at the prompt's end go to what follows.
-
-    Source: lm-evaluation-harness, `TemplateLM._encode_pair`.
-    """
-    trimmed = prompt.rstrip()
-    first = tokenizer.opening or ([] if trimmed else [tokenizer.eos_id])
-    before = [*first, *tokenizer.encode(trimmed)]
-    ids = [*first, *tokenizer.encode(prompt + choice)]
-    return before, ids[len(before) :]
 
 
 # ---- how likely a text is ----
@@ -392,12 +382,6 @@ def _check_finite(logps: list[float]) -> list[float]:
     if any(math.isnan(logp) for logp in logps):
         raise ArtifactError("the model's numbers are not finite, so it can say nothing; take another checkpoint")
     return logps
-
-
-def _check_fits(engine: Engine, lengths: Sequence[int]) -> None:
-    context = engine.model.shape.max_seq_len
-    if max(lengths) > context:
-        raise DataError(f"an example takes {max(lengths):,} tokens; the model reads {context:,}: take fewer shots")
 
 
 def gold_nll(engine: Engine, tokenizer: TextTokenizer, task: Task) -> float:

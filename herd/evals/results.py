@@ -23,11 +23,22 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class GroupShare:
+    """What a model scores on one group of a task's examples that are not void."""
+
+    share: float
+    questions: int
+
+
+@dataclass(frozen=True)
 class TaskResult:
     """What a model scores on a task, with its 95 % interval. right: of every example, in order, 0 to 1; None where it
     is void. truncated_share: the share of answers that did not come to an end. tokens: of an answer, the mean.
     gold_nll: nats of the right answer a character after the plain prompt, the mean over examples that have one; None
-    where nobody asked for it. chance: the share right of who picks choices blindly; None where answers are written."""
+    where nobody asked for it. chance: the share right of who picks choices blindly; None where answers are written.
+    unparsed: answers that nothing could be read out of. left_truncated: prompts that lost their first tokens. macro:
+    the mean over groups; None without groups. metrics: other figures of the task by name. notes: what somebody who
+    reads the score has to know."""
 
     share: float
     low: float
@@ -40,6 +51,12 @@ class TaskResult:
     samples: tuple[Sample, ...] = ()
     gold_nll: float | None = None
     chance: float | None = None
+    unparsed: int = 0
+    left_truncated: int = 0
+    macro: Interval | None = None
+    groups: Mapping[str, GroupShare] = field(default_factory=dict)
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,7 @@ class NeedleCell:
     total: int
 
 
-@results.add(version=2, upgrades={1: fields_added})
+@results.add(version=3, upgrades={1: fields_added, 2: fields_added})
 @dataclass(frozen=True)
 class EvaluationResult:
     """What a model can do. label: what reports call it. chat: whether it was asked in its chat format. tasks: by name.

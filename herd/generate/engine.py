@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -30,6 +31,7 @@ __all__ = ["GREEDY", "Choices", "CompletionOutput", "Engine", "RequestOutput", "
 
 ProgressCallback = Callable[[int, int], None]
 _Pair = tuple[Sequence[int], Sequence[int]]  # a prompt and an answer
+_ScoreT = TypeVar("_ScoreT")
 
 
 class TokenizerProtocol(Protocol):
@@ -176,12 +178,17 @@ class Engine:
         report: ProgressCallback = lambda *_: None,
     ) -> list[float]:  # fmt: skip
         """The log-probability of every answer after its prompt, in nats, summed over its tokens."""
+        return self.map_pairs(self.score_batch, list(zip(prompts, answers, strict=True)), report)
 
-        batches = self.score_batches(list(zip(prompts, answers, strict=True)))
+    def map_pairs(
+        self, score_batch: Callable[[Sequence[_Pair]], list[_ScoreT]], pairs: list[_Pair], report: ProgressCallback
+    ) -> list[_ScoreT]:
+        """What `score_batch` says of every prompt with its answer, of some at once."""
+        batches = self.score_batches(pairs)
 
-        def score(number: int) -> list[float]:
-            scores = self.score_batch(batches[number])
-            report(min((number + 1) * self.max_num_seqs, len(prompts)), len(prompts))
+        def score(number: int) -> list[_ScoreT]:
+            scores = score_batch(batches[number])
+            report(min((number + 1) * self.max_num_seqs, len(pairs)), len(pairs))
             return scores
 
         return list(itertools.chain.from_iterable(self.ranks.map(range(len(batches)), score)))
@@ -247,6 +254,14 @@ class Engine:
         return Scheduler(ModelRunner(model, cache, self._call), self.max_num_seqs, min(shape.max_seq_len, tokens))
 
 
+def score_greedy(
+    engine: Engine, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]],
+    report: ProgressCallback = lambda *_: None,
+) -> list[tuple[float, bool]]:  # fmt: skip
+    """As `Engine.score`, and whether every token of an answer is the likeliest in its place."""
+    return engine.map_pairs(partial(_greedy_scores, engine.model), list(zip(prompts, answers, strict=True)), report)
+
+
 def _inference_model(model: Transformer, call: Call | None) -> InferenceModel:
     """What reads tokens: on a CPU the weights of this moment packed for it, where they may be, and on a GPU where they
     are."""
@@ -266,19 +281,31 @@ def _choices(params: SamplingParams, tokenizer: TokenizerProtocol | None) -> Cho
     return Choices.of(choices)
 
 
-@torch.inference_mode()
 def _log_probs(model: Transformer, pairs: Sequence[_Pair]) -> list[float]:
     """Of every answer after its prompt, in nats."""
+    return [_sum_of(log_probs, answer) for log_probs, (_, answer) in _answer_log_probs(model, pairs)]
+
+
+def _greedy_scores(model: Transformer, pairs: Sequence[_Pair]) -> list[tuple[float, bool]]:
+    """The same, and whether every token of an answer is the likeliest in its place."""
+    rows = _answer_log_probs(model, pairs)
+    return [(_sum_of(row, answer), row.argmax(-1).tolist() == list(answer)) for row, (_, answer) in rows]
+
+
+def _sum_of(log_probs: torch.Tensor, answer: Sequence[int]) -> float:
+    return float(log_probs.gather(-1, torch.tensor(answer)[:, None].to(log_probs.device)).sum())
+
+
+@torch.inference_mode()
+def _answer_log_probs(model: Transformer, pairs: Sequence[_Pair]) -> Iterator[tuple[torch.Tensor, _Pair]]:
+    """Log-probabilities `[T, V]` in every place of an answer after its prompt, with both."""
     texts = [[*prompt, *answer] for prompt, answer in pairs]
     max_len = max(map(len, texts))
     tokens_BT = torch.tensor([text + [0] * (max_len - len(text)) for text in texts])
     hidden_BTD = model.hidden_states(tokens_BT.to(model.embedding.weight.device))
-    scores = []
     for row, (prompt, answer) in enumerate(pairs):
         places = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
-        log_probs = model.logits(hidden_BTD[row, places]).log_softmax(-1)
-        scores.append(float(log_probs.gather(-1, torch.tensor(answer)[:, None].to(log_probs.device)).sum()))
-    return scores
+        yield model.logits(hidden_BTD[row, places]).log_softmax(-1), pairs[row]
 
 
 def _check_params(params: SamplingParams, tokenizer: TokenizerProtocol | None, vocab_size: int) -> None:

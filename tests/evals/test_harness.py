@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
 
 from herd.core.errors import DataError, SettingsError
 from herd.evals.harness import TaskScore, TextScore, evaluate, gold_nll, rolling_windows
+from herd.evals.intervals import Interval
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Perplexity, Prompt, Task
-from herd.generate.engine import Engine, SamplingParams
+from herd.generate.engine import Engine, SamplingParams, score_greedy
 from tests.evals.models import Scripted
 from tests.model.test_transformer import SMALL, model
 from tests.tokens.test_chat import TOKENIZER
@@ -336,3 +338,130 @@ def test_nats_a_character_are_of_examples_that_have_a_target() -> None:
     assert gold_nll(ENGINE, TOKENIZER, task) == pytest.approx(wanted, rel=1e-3)
     with pytest.raises(DataError, match="plain text could go on with"):
         gold_nll(ENGINE, TOKENIZER, replace(task, examples=[task.examples[1]]))
+
+
+# ---- what benchmarks need ----
+
+
+def heard_answers(task: Task, **how: Any) -> tuple[TaskScore, list[ModelAnswer]]:
+    answers: list[ModelAnswer] = []
+
+    def hear(example: Example, answer: ModelAnswer) -> Grade:
+        answers.append(answer)
+        return Grade(float(answer.text == example.target))
+
+    found = evaluate(ENGINE, TOKENIZER, replace(task, grade=hear), chat=False, **how)
+    assert isinstance(found, TaskScore)
+    return found, answers
+
+
+def test_bytes_and_pmi_weigh_the_same_log_likelihoods_otherwise() -> None:
+    choices = (" the bôat on the river", " a cat", " seven of them")
+    alone = [nats("Answer:", one)[0] for one in choices]
+    told = [nats("we saw", one)[0] for one in choices]
+    weighed = {
+        "bytes": [found / len(one.strip().encode()) for found, one in zip(told, choices, strict=True)],
+        "pmi": [found - other for found, other in zip(told, alone, strict=True)],
+    }
+    for normalize, values in weighed.items():
+        how = LogLikelihood(lambda example: choices, normalize)  # type: ignore[arg-type]
+        _, answers = heard_answers(Task(SUMS[:1], lambda example: "we saw", how))
+        assert answers[0].choice == values.index(max(values))
+        assert answers[0].log_likelihoods == pytest.approx(told, abs=1e-4)
+
+
+def test_a_prompt_of_its_own_for_every_choice() -> None:
+    contexts = ("the cat saw that the cat", "the cat saw that the boat")
+    how = LogLikelihood(lambda example: [" was old"] * 2, contexts=lambda example: contexts)
+    likely = [nats(context, " was old")[0] for context in contexts]
+    target = contexts[likely.index(max(likely))] + " was old"
+    found, answers = heard_answers(Task([Example("a", {}, target)], lambda example: "", how))
+    assert answers[0].log_likelihoods == pytest.approx(likely, abs=1e-4)
+    assert found.scores == (1.0,)
+    assert found.choices[0].right == likely.index(max(likely))
+    with pytest.raises(DataError, match="1 contexts of 2 choices"):
+        heard_answers(Task(SUMS[:1], ask, replace(how, contexts=lambda example: contexts[:1])))
+
+
+def test_a_text_is_greedy_when_the_model_would_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = [*TOKENIZER.opening, *TOKENIZER.encode("we saw")]
+    ids = ENGINE.generate([prompt], SamplingParams(max_tokens=3))[0].token_ids
+    other = [*ids[:-1], (ids[-1] + 1) % TOKENIZER.vocab_size]
+    rows = score_greedy(ENGINE, [prompt, prompt], [ids, other])
+    assert [greedy for _, greedy in rows] == [True, False]
+    assert [logp for logp, _ in rows] == pytest.approx(ENGINE.score([prompt, prompt], [ids, other]))
+
+    examples = [Example("a", {}, " boat"), Example("b", {}, " seven")]
+    task = Task(examples, lambda example: "we saw", LogLikelihood(lambda example: [example.target], greedy=True))
+    monkeypatch.setattr("herd.evals.harness.score_greedy", lambda *_: [(-1.0, True), (-2.0, False)])
+    found, answers = heard_answers(task)
+    assert found.scores == (1.0, 0.0)
+    assert [answer.log_likelihoods for answer in answers] == [(-1.0,), (-2.0,)]
+    assert found.choices == ()
+    assert found.result().chance is None
+
+
+def test_an_answer_goes_on_from_what_it_begins_with_and_is_graded_without_it() -> None:
+    asked: list[str] = []
+
+    def say(prompt: str) -> str:
+        asked.append(prompt)
+        return " B."
+
+    begun = replace(Prompt.of("Which?"), response_prefix="The best answer is", turns=("Sure?",))
+    for chat in (False, True):
+        task = Task(SUMS[:1], lambda example: begun, Generate(), grade)
+        found = scored(task, say, chat=chat)
+        assert found.answers[0].text.strip() == "B."
+    assert asked[0].endswith("Which? The best answer is")
+    assert asked[1].endswith("Which? The best answer is B.\nSure?")
+    assert asked[2].endswith("The best answer is")
+    assert "The best answer is B." in asked[3]
+
+
+def test_a_chat_ends_at_strings_of_its_own() -> None:
+    task = Task(SUMS[:1], ask, Generate(stop=("Q:",), chat_stop=("!",)), grade)
+    assert scored(task, lambda asked: " 2! and more", chat=True).scores == (1.0,)
+    assert scored(task, lambda asked: " 2Q: and more").scores == (1.0,)
+
+
+def test_groups_metrics_parts_and_notes_go_with_the_score() -> None:
+    def graded(example: Example, answer: ModelAnswer) -> Grade:
+        return Grade(1.0, unparsed=example.row["a"] == 1, parts={"f1": example.row["a"] / 10})
+
+    def mean_f1(grades) -> Interval:
+        values = [own[0].parts["f1"] for own in grades]
+        return Interval(sum(values) / len(values), min(values), max(values))
+
+    task = Task(
+        SUMS,
+        ask,
+        Generate(),
+        graded,
+        {"f1": mean_f1},
+        lambda example: "odd" if example.row["a"] % 2 else "even",
+        ("half",),
+    )
+    found = scored(task, successor)
+    assert found.metrics["f1"] == pytest.approx((0.3, 0.1, 0.5))
+    assert found.groups == ("odd", "even", "odd", "even", "odd")
+    assert [answer.group for answer in found.answers] == list(found.groups)
+    assert (found.unparsed, found.notes) == (1, ("half",))
+
+
+def test_long_prompts_lose_their_first_tokens_only_where_asked_and_are_counted() -> None:
+    examples = [Example("long", {}, " word"), Example("short", {}, " word")]
+
+    def prompt(example: Example) -> str:
+        return "word " * (80 if example.id == "long" else 3) + "word"
+
+    how = LogLikelihood(lambda example: [" word", " boat"])
+    with pytest.raises(DataError, match="let prompts be truncated"):
+        evaluate(ENGINE, TOKENIZER, Task(examples, prompt, how), chat=False)
+    found, _ = heard_answers(Task(examples, prompt, how), truncate_left=True)
+    assert found.left_truncated == 1
+    told = Task(examples, prompt, Generate(max_tokens=4), grade)
+    written = evaluate(ENGINE, TOKENIZER, told, chat=False, truncate_left=True)
+    assert isinstance(written, TaskScore)
+    assert written.left_truncated == 1
+    assert len(TOKENIZER.encode(written.answers[0].full_prompt)) <= 64
