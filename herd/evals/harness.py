@@ -20,6 +20,7 @@ from herd.evals.encoding import (
 )
 from herd.evals.intervals import Interval
 from herd.evals.scores import ChoiceLikelihoods, GradedAnswer, Score, TaskScore, TextScore
+from herd.evals.sized import PromptReader, SizedTask, task_for
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
 from herd.generate.engine import CompletionOutput, Engine, ProgressCallback, SamplingParams, score_greedy
 from herd.judge.best_of import mean_of_best
@@ -38,7 +39,7 @@ def no_progress(count: int, total: int) -> None:
 def evaluate(
     engine: Engine,
     tokenizer: TextTokenizer,
-    task: Task,
+    task: Task | SizedTask,
     *,
     chat: bool,
     workers: int = 1,
@@ -52,6 +53,7 @@ def evaluate(
     Raises DataError for an example that does not fit the model's context, SettingsError for turns of a task in which
     nothing is written.
     """
+    task = task_for(task, PromptReader(tokenizer, chat, engine.model.shape.max_seq_len))
     prompts = [task.prompt_for(example) for example in task.examples]
     output_type = task.output_type
     if truncate_left and isinstance(output_type, Generate | LogLikelihood):

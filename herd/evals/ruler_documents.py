@@ -110,7 +110,7 @@ class DocumentPrompts:
         asked = chain.from_iterable(question.documents for question in questions[:_QUESTIONS])
         self._pool = np.array(list(dict.fromkeys([*asked, *numbers]))[:_POOL])
         self._costs = np.full(len(documents), -1, np.int64)
-        self._numbers: np.ndarray | None = None
+        self._numbers = np.zeros(0, np.int64)
         self.most_units = len(documents)
 
     def _draw(self, draw: PromptDraw) -> tuple[DocumentQuestion, np.ndarray, np.random.Generator]:
@@ -124,19 +124,24 @@ class DocumentPrompts:
 
     def fit(self, draw: PromptDraw, budget: int, counts: TokenCounts) -> tuple[int, int]:
         question, others, _ = self._draw(draw)
-        if self._numbers is None:
-            numbers = counts.of([f" {number}:" for number in range(1, len(self._documents) + 1)], before="t")
-            self._numbers = numbers - numbers[0]
+        numbers = self._count_numbers(counts)
         own = len(question.documents)
         tokens = counts.total([f" {question.question}"], before=":")
-        tokens += int((self._count(np.array(question.documents), counts) + self._numbers[:own]).sum())
+        tokens += int((self._count(np.array(question.documents), counts) + numbers[:own]).sum())
         # Few at first: what a document takes is counted when it is first looked at.
         tried, costs = 0, np.zeros(0, np.int64)
         while tried < len(others) and costs.sum() <= budget - tokens:
             tried = min(len(others), 2 * tried + 8)
-            costs = self._count(others[:tried], counts) + self._numbers[own : own + tried]
+            costs = self._count(others[:tried], counts) + numbers[own : own + tried]
         units = most_that_fit(costs, budget - tokens)
         return units, tokens + int(costs[:units].sum())
+
+    def _count_numbers(self, counts: TokenCounts) -> np.ndarray:
+        """The tokens by which the number of each place is longer than the first one's. [documents]"""
+        if not len(self._numbers):
+            numbers = counts.of([f" {number}:" for number in range(1, len(self._documents) + 1)], before="t")
+            self._numbers = numbers - numbers[0]
+        return self._numbers
 
     def _count(self, numbers: np.ndarray, counts: TokenCounts) -> np.ndarray:
         """The tokens of documents by their numbers, each as if it stood first. [documents]"""

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from herd.core.errors import DataError
 from herd.core.seeds import rng
 from herd.evals.sized import PromptDraw, SizedPrompt, TokenCounts, most_that_fit
 
@@ -53,6 +54,11 @@ class NeedleWords:
         if kind == "numbers":
             return str(chance.randrange(10**6, 10**7))
         return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+
+    @property
+    def num_keys(self) -> int:
+        """How many keys of two words there are."""
+        return len(set(self.first)) * len(set(self.second))
 
     def draw_keys(self, chance: random.Random, kind: NeedleKind, count: int) -> list[str]:
         """Different ones."""
@@ -144,6 +150,10 @@ class DistractorHaystack:
         size = _POOL
         while size < length // 16:  # a needle takes more tokens in any tokenizer
             size *= 2
+        if keys == "words" and 2 * size > words.num_keys:
+            raise DataError(
+                f"the words make {words.num_keys:,} keys, too few for {length:,} tokens of needles; name a file of more"
+            )
         pool: dict[str, str] = {}  # value by key
         while len(pool) < size:
             pool.setdefault(words.draw(chance, keys), words.draw(chance, values))
@@ -180,7 +190,9 @@ class NeedlePrompts:
         self, haystack: NeedleHaystack, words: NeedleWords, *, keys: NeedleKind, values: NeedleKind,
         num_keys: int = 1, num_values: int = 1, num_queries: int = 1,
     ) -> None:  # fmt: skip
-        self._haystack, self._words, self._keys, self._values = haystack, words, keys, values
+        self._haystack, self._words = haystack, words
+        self._keys: NeedleKind = keys
+        self._values: NeedleKind = values
         self._num_keys, self._num_values, self._num_queries = max(num_keys, num_queries), num_values, num_queries
         self.least_units, self.most_units = self._num_keys * num_values, haystack.most_units
 

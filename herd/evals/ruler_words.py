@@ -48,7 +48,7 @@ class CommonWordsPrompts:
             drawn = chance.sample(self._words, shown)
             context = _numbered(_shuffled(chance, drawn[:_COMMON] * common + drawn[_COMMON:] * uncommon))
             answer = " ".join(f"{place}. {word}" for place, word in enumerate(drawn[:_COMMON], 1))
-            self._shots.append(f"{_ask_common(context)} {_COMMON_PREFIX} {answer}\n")
+            self._shots.append(f"{_ask_common(context)} {_COMMON_PREFIX}{answer}\n")
 
     def _draw(self, chance: random.Random) -> tuple[str, np.ndarray, np.random.Generator]:
         """The example shown, the numbers of all words in a random order, and what decides the order of the list."""

@@ -14,18 +14,18 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from herd.core.cache import cache_folder
-from herd.core.errors import DataError
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Conversation, Message
 from herd.core.seeds import rng
+from herd.evals.encoding import prompt_ids
 from herd.evals.task import Example, Generate, Grade, ModelAnswer, Prompt, Task
-from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
 _PROBES = 16  # small prompts of each length that are counted whole, to find what all have alike
@@ -34,11 +34,34 @@ _CACHE_VERSION = 1  # of the form of the files, and of how every prompt is drawn
 
 
 @dataclass(frozen=True)
-class SizedTask:
-    """A task whose prompts depend on how a tokenizer counts. build: gives the task for a tokenizer; the other argument
-    is whether the model is asked in its chat format, whose tokens count too."""
+class PromptReader:
+    """How a model reads prompts. chat: whether in its chat format. max_seq_len: the tokens that it reads at most."""
 
-    build: Callable[[TextTokenizer, bool], Task]
+    tokenizer: TextTokenizer
+    chat: bool
+    max_seq_len: int
+
+    def count(self, prompt: Prompt) -> int:
+        """The tokens of all that it reads before it answers."""
+        return len(prompt_ids(self.tokenizer, [prompt], self.chat)[0])
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of all that decides how many tokens a prompt takes."""
+        rows = [self.tokenizer.backend_json, self.tokenizer.template, self.tokenizer.opening, self.chat]
+        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class SizedTask:
+    """A task whose prompts depend on how a model counts tokens. build: gives the task for a model."""
+
+    build: Callable[[PromptReader], Task]
+
+
+def task_for(task: Task | SizedTask, reader: PromptReader) -> Task:
+    """The task as it is put to a model that reads so."""
+    return task.build(reader) if isinstance(task, SizedTask) else task
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,11 @@ class SizedPrompt:
     text: str
     answers: tuple[str, ...]
     response_prefix: str = ""
+
+    def put(self, identity: str = "") -> Prompt:
+        """How it is put to a model."""
+        conversation = Conversation((Message("user", self.text),), identity)
+        return Prompt(conversation, self.text, response_prefix=self.response_prefix)
 
 
 @dataclass
@@ -112,28 +140,6 @@ class PromptSize:
 
 
 @dataclass(frozen=True)
-class PromptCounter:
-    """Counts all that a model reads of a prompt. chat: whether it is put in the chat format."""
-
-    tokenizer: TextTokenizer
-    chat: bool
-
-    def __call__(self, prompt: SizedPrompt) -> int:
-        prefix = prompt.response_prefix
-        if not self.chat:
-            text = f"{prompt.text} {prefix}" if prefix else prompt.text
-            return len(self.tokenizer.opening) + len(self.tokenizer.encode(text))
-        conversation = Conversation((Message("user", prompt.text),))
-        return len(chat_template_of(self.tokenizer).encode_prompt(conversation)) + len(self.tokenizer.encode(prefix))
-
-    @property
-    def identity(self) -> str:
-        """Of all that decides what is counted."""
-        rows = [self.tokenizer.backend_json, self.tokenizer.template, self.tokenizer.opening, self.chat]
-        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
 class PromptPlan:
     """Which prompts a task has: `limit` of each of `lengths` tokens, the answer's `max_tokens` among them. inputs: what
     they depend on beside all else named here, such as files with their hashes."""
@@ -156,63 +162,67 @@ class PromptPlan:
 
 
 def fit_prompts(
-    plan: PromptPlan, make: Callable[[int], PromptGenerator], tokenizer: TextTokenizer, *, chat: bool
+    plan: PromptPlan, make: Callable[[int], PromptGenerator], reader: PromptReader
 ) -> dict[int, list[PromptSize]]:
     """The size of every prompt by length, such that prompt and answer together fill the length as far as whole units
     can. make: gives the generator for a length. What was found is kept on disk.
 
-    Raises DataError for a length that not even the smallest prompt fits.
+    Raises DataError for a length that not even the smallest prompt fits, SettingsError for one that the model does not
+    read.
     """
-    count = PromptCounter(tokenizer, chat)
-    counts = TokenCounts(tokenizer)
-    tokenizer_key = count.identity
+    counts = TokenCounts(reader.tokenizer)
+    if max(plan.lengths) > reader.max_seq_len:
+        raise SettingsError(
+            f"{plan.task} asks at {max(plan.lengths):,} tokens and the model reads {reader.max_seq_len:,}; leave that "
+            "length out"
+        )
     sizes = {}
     for length in plan.lengths:
-        file = plan.cache_file(length, tokenizer_key)
+        file = plan.cache_file(length, reader.identity)
         sizes[length] = _read_sizes(file, plan.limit)
         if not sizes[length]:
-            sizes[length] = _fit(plan, make(length), counts, count, length)
+            sizes[length] = _fit(plan, make(length), counts, reader, length)
             _write_sizes(file, sizes[length])
     return sizes
 
 
 def _fit(
-    plan: PromptPlan, generator: PromptGenerator, counts: TokenCounts, count: PromptCounter, length: int
+    plan: PromptPlan, generator: PromptGenerator, counts: TokenCounts, reader: PromptReader, length: int
 ) -> list[PromptSize]:
     room, draws = length - plan.max_tokens, plan.draws(length)
     # What every prompt has alike, and at most what a needle at its very start takes more than after a space.
-    fixed = max(_fixed(generator, counts, count, draw) for draw in draws[:_PROBES])
+    fixed = max(_fixed(generator, counts, reader, draw) for draw in draws[:_PROBES])
     sizes: list[PromptSize] = []
     for draw in draws:
         units, tokens = generator.fit(draw, room - fixed, counts)
         if draw.number == 0:
-            surplus = tokens + fixed - count(generator.render(draw, units))
+            surplus = tokens + fixed - reader.count(generator.render(draw, units).put())
             if not 0 <= surplus <= _SURPLUS:
-                return [_fit_whole(plan, generator, counts, count, draw) for draw in draws]
+                return [_fit_whole(plan, generator, counts, reader, draw) for draw in draws]
         if tokens + fixed > room:
             raise _too_short(plan, length, tokens + fixed)
         sizes.append(PromptSize(units, tokens + fixed))
     return sizes
 
 
-def _fixed(generator: PromptGenerator, counts: TokenCounts, count: PromptCounter, draw: PromptDraw) -> int:
+def _fixed(generator: PromptGenerator, counts: TokenCounts, reader: PromptReader, draw: PromptDraw) -> int:
     units, tokens = generator.fit(draw, 0, counts)
-    return count(generator.render(draw, units)) - tokens
+    return reader.count(generator.render(draw, units).put()) - tokens
 
 
 def _fit_whole(
-    plan: PromptPlan, generator: PromptGenerator, counts: TokenCounts, count: PromptCounter, draw: PromptDraw
+    plan: PromptPlan, generator: PromptGenerator, counts: TokenCounts, reader: PromptReader, draw: PromptDraw
 ) -> PromptSize:
     """The largest prompt by counting whole ones, for a tokenizer whose counts do not add up. The sum says where to
     look; a wrong one costs counts, and nothing else."""
     room = draw.length - plan.max_tokens
-    low, low_tokens = generator.least_units, count(generator.render(draw, generator.least_units))
+    low, low_tokens = generator.least_units, reader.count(generator.render(draw, generator.least_units).put())
     if low_tokens > room:
         raise _too_short(plan, draw.length, low_tokens)
     high, step = generator.most_units + 1, 1
     middle = min(max(generator.fit(draw, room, counts)[0], low + 1), high - 1)
     while high - low > 1:
-        tokens = count(generator.render(draw, middle))
+        tokens = reader.count(generator.render(draw, middle).put())
         if tokens <= room:
             low, low_tokens = middle, tokens
             middle = low + step
@@ -261,9 +271,9 @@ def sized_task(
 ) -> SizedTask:
     """Prompts graded by `match` of an answer with what a right one holds. make: gives the generator for a length."""
 
-    def build(tokenizer: TextTokenizer, chat: bool) -> Task:
+    def build(reader: PromptReader) -> Task:
         make_once = cache(make)
-        sizes = fit_prompts(plan, make_once, tokenizer, chat=chat)
+        sizes = fit_prompts(plan, make_once, reader)
         examples = []
         for length, own in sizes.items():
             for draw, size in zip(plan.draws(length), own, strict=True):
@@ -277,8 +287,7 @@ def sized_task(
         def prompt_for(example: Example) -> Prompt:
             prompt = render(example)
             answers[example.id] = prompt.answers
-            conversation = Conversation((Message("user", prompt.text),), example.id)
-            return Prompt(conversation, prompt.text, response_prefix=prompt.response_prefix)
+            return prompt.put(example.id)
 
         def grade(example: Example, response: ModelAnswer) -> Grade:
             expected = answers.get(example.id) or render(example).answers

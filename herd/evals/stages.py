@@ -18,7 +18,7 @@ from herd.evals.haystack import haystacks
 from herd.evals.losses import DEFAULT_LOSS_TOKENS, held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
-from herd.evals.task import Task
+from herd.evals.sized import PromptReader, task_for
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine, ProgressCallback
 from herd.model.collectives import SINGLE_RANK, RankGroup
@@ -81,7 +81,7 @@ def evaluate_model(
         score = run_task(network, tokenizer, use, chat=chat, workers=work.executor.workers, report=report, ranks=ranks)
         measured = score.result()
         if isinstance(measured, TaskResult) and settings.gold_nll:
-            measured = replace(measured, gold_nll=_gold_nll(network, tokenizer, use, ranks))
+            measured = replace(measured, gold_nll=_gold_nll(network, tokenizer, use, chat, ranks))
         scores[use.name] = measured
         if isinstance(score, TaskScore) and score.choices:
             choices[use.name] = [asdict(example) for example in score.choices]
@@ -113,9 +113,11 @@ def evaluate_model(
     return Scores(work.out)
 
 
-def _gold_nll(model: Transformer, tokenizer: TextTokenizer, use: PluginConfig, ranks: RankGroup) -> float | None:
+def _gold_nll(
+    model: Transformer, tokenizer: TextTokenizer, use: PluginConfig, chat: bool, ranks: RankGroup
+) -> float | None:
     """Nats of the right answer a character; None for a task without answers in text."""
-    task: Task = tasks.make(use)()
+    task = task_for(tasks.make(use)(), PromptReader(tokenizer, chat, model.shape.max_seq_len))
     if not any(example.target for example in task.examples):
         return None
     return gold_nll(Engine(model, tokenizer.stop_token_ids, ranks=ranks), tokenizer, task)
