@@ -13,7 +13,7 @@ import glob
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,18 +82,18 @@ def _holds_rows(file: str) -> bool:
     return not name.startswith((".", "_")) and name.removesuffix(compression).endswith(ROW_SUFFIXES)
 
 
-def iter_rows(file: Path | str) -> Iterator[tuple[int, Any]]:
+def iter_rows(file: Path | str, columns: Sequence[str] = ()) -> Iterator[tuple[int, Any]]:
     """(line, row) of every row of the file; a row that cannot be read is a RowError in its place.
 
-    Blank lines are passed over. Raises DataError, with the file's name, when the file itself cannot be read: it is not
-    there, breaks off, or is no text.
+    columns: of a CSV or TSV that has no header. Blank lines are passed over. Raises DataError, with the file's name,
+    when the file itself cannot be read: it is not there, breaks off, or is no text.
     """
     name = str(file).rpartition("/")[2].lower()
     compression = next((ending for ending in _COMPRESSIONS if name.endswith(ending)), "")
     kind = Path(name.removesuffix(compression)).suffix
     number = 0
     try:
-        for number, row in _of_kind(file, kind, compression):
+        for number, row in _of_kind(file, kind, compression, columns):
             yield number, row
     except EOFError:
         raise DataError(f"{file} breaks off after line {number}; fetch the file again") from None
@@ -105,7 +105,7 @@ def iter_rows(file: Path | str) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{file} cannot be read: {words}; name a file of rows") from None
 
 
-def _of_kind(file: Path | str, kind: str, compression: str) -> Iterator[tuple[int, Any]]:
+def _of_kind(file: Path | str, kind: str, compression: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
     if kind == ".parquet":
         yield from _parquet(file)
         return
@@ -115,7 +115,7 @@ def _of_kind(file: Path | str, kind: str, compression: str) -> Iterator[tuple[in
         elif kind == ".json":
             yield from _json_rows(file, stream)
         elif kind in _DELIMITERS:
-            yield from _table(file, stream, _DELIMITERS[kind])
+            yield from _table(file, stream, _DELIMITERS[kind], columns)
         else:
             yield from _lines(file, stream)
 
@@ -175,12 +175,12 @@ def _json_rows(file: Path | str, stream: IO[bytes]) -> Iterator[tuple[int, Any]]
     yield from enumerate(rows if isinstance(rows, list) else [rows], 1)
 
 
-def _table(file: Path | str, stream: IO[bytes], delimiter: str) -> Iterator[tuple[int, Any]]:
-    """The lines of a table under its header, by the header's names."""
+def _table(file: Path | str, stream: IO[bytes], delimiter: str, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
+    """The lines of a table under its header, by the header's names; by `columns` where it has none."""
     limit = csv.field_size_limit(MAX_ROW_BYTES)  # of the whole process, so what it was is put back
     try:
         with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-            for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), 1):
+            for number, row in enumerate(csv.DictReader(text, columns or None, delimiter=delimiter), 1):
                 ragged = None in row or None in row.values()  # a cell more, or one less, than the header has
                 yield number, RowError("ragged", f"row {number} has not as many cells as the header") if ragged else row
     except UnicodeDecodeError as fault:

@@ -1,0 +1,34 @@
+"""Figures beside a score, from the grades of its examples."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from herd.evals.aggregates import mean_of, perplexity_of, ratio_of
+from herd.evals.task import Grade
+
+
+def graded(*parts: dict[str, float] | None) -> list[list[Grade]]:
+    return [[Grade(None if own is None else 1.0, parts=own or {})] for own in parts]
+
+
+def test_the_mean_of_a_part_leaves_out_what_is_void_or_has_none() -> None:
+    assert mean_of("f1")(graded({"f1": 0.2}, {"f1": 0.6}, None, {"em": 1.0})).value == pytest.approx(0.4)
+    assert mean_of("f1")(graded({"f1": 1.0}, {"f1": 0.0})).value == 0.5
+    samples = [[Grade(1.0, parts={"f1": 1.0}), Grade(0.0, parts={"f1": 0.0})], [Grade(0.0, parts={"f1": 0.2})]]
+    assert mean_of("f1")(samples).value == pytest.approx(0.35)
+    assert math.isnan(mean_of("f1")(graded(None)).value)
+
+
+def test_a_ratio_is_of_all_parts_together() -> None:
+    grades = graded({"kept": 1.0, "all": 1.0}, {"kept": 1.0, "all": 3.0})
+    assert ratio_of("kept", "all")(grades).value == 0.5
+    assert math.isnan(ratio_of("kept", "all")(graded(None)).value)
+
+
+def test_perplexity_is_e_to_the_mean() -> None:
+    found = perplexity_of("nats")(graded({"nats": 1.0}, {"nats": 3.0}))
+    assert found.value == pytest.approx(math.exp(2))
+    assert found.low <= found.value <= found.high
