@@ -266,10 +266,17 @@ def most_that_fit(costs: np.ndarray, budget: int) -> int:
     return int(np.searchsorted(np.cumsum(costs), budget, side="right"))
 
 
+def length_group(draw: PromptDraw) -> str:
+    """The prompt's length, so written that lengths are in order when sorted as text."""
+    return f"{draw.length:06d} tokens"
+
+
 def sized_task(
-    plan: PromptPlan, make: Callable[[int], PromptGenerator], match: Callable[[str, Sequence[str]], float]
-) -> SizedTask:
-    """Prompts graded by `match` of an answer with what a right one holds. make: gives the generator for a length."""
+    plan: PromptPlan, make: Callable[[int], PromptGenerator], match: Callable[[str, Sequence[str]], float],
+    group: Callable[[PromptDraw], str] = length_group,
+) -> SizedTask:  # fmt: skip
+    """Prompts graded by `match` of an answer with what a right one holds. make: gives the generator for a length.
+    group: the part of the task that a prompt belongs to."""
 
     def build(reader: PromptReader) -> Task:
         make_once = cache(make)
@@ -294,11 +301,12 @@ def sized_task(
             return Grade(match(response.text, expected), response.text.strip(), f"the answer is {', '.join(expected)}")
 
         answers: dict[str, tuple[str, ...]] = {}
-        return Task(examples, prompt_for, Generate(plan.max_tokens), grade, group=_length_of)
+        return Task(
+            examples,
+            prompt_for,
+            Generate(plan.max_tokens),
+            grade,
+            group=lambda example: group(example.row["draw"]),
+        )
 
     return SizedTask(build)
-
-
-def _length_of(example: Example) -> str:
-    place: PromptDraw = example.row["draw"]
-    return str(place.length)

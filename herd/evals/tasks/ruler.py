@@ -45,7 +45,7 @@ def niah_single_1(
     """
 
     def make(length: int) -> PromptGenerator:
-        return NeedlePrompts(LineHaystack(), _key_words(words), keys="words", values="numbers")
+        return NeedlePrompts(LineHaystack(), key_words(words), keys="words", values="numbers")
 
     return _needles("niah_single_1", make, max_seq_lengths, limit, seed, {"words": words})
 
@@ -232,7 +232,7 @@ def _in_essays(
     @cache  # one for all lengths
     def make() -> PromptGenerator:
         haystack = SentenceHaystack(split_sentences(read_texts(data)))
-        return NeedlePrompts(haystack, _key_words(words), keys="words", values=values, **counts)
+        return NeedlePrompts(haystack, key_words(words), keys="words", values=values, **counts)
 
     return _needles(name, lambda length: make(), lengths, limit, seed, {"data": data, "words": words})
 
@@ -241,7 +241,7 @@ def _among_needles(
     name: str, lengths: Lengths, limit: int, words: str | None, seed: int, keys: NeedleKind, values: NeedleKind
 ) -> SizedTask:
     def make(length: int) -> PromptGenerator:
-        own = _key_words(words)
+        own = key_words(words)
         return NeedlePrompts(DistractorHaystack(own, keys, values, length, seed), own, keys=keys, values=values)
 
     return _needles(name, make, lengths, limit, seed, {"words": words})
@@ -254,7 +254,8 @@ def _needles(
     return sized_task(PromptPlan(name, lengths, limit, seed, 128, identity), make, string_match_all)
 
 
-def _key_words(words: str | None) -> NeedleWords:
+def key_words(words: str | None) -> NeedleWords:
+    """What keys are made of: the words of a file, or common English ones."""
     if words is None:
         return NeedleWords(english_words("adjective"), english_words("noun"))
     listed = read_words(words)

@@ -129,7 +129,7 @@ def test_prompts_fill_their_length_and_no_more(name: str, chat: bool, files: dic
         assert tokens <= length - max_tokens
         assert tokens > 0.8 * (length - max_tokens)
     assert task.group is not None
-    assert {task.group(example) for example in task.examples} == {str(length)}
+    assert {task.group(example) for example in task.examples} == {f"{length:06d} tokens"}
 
 
 @pytest.mark.parametrize("name", NEEDLES)
@@ -243,7 +243,7 @@ def test_an_oracle_is_right_and_a_parrot_wrong(files: dict[str, str]) -> None:
         found = evaluate(Scripted(TOKENIZER, say), TOKENIZER, task, chat=False)
         assert isinstance(found, TaskScore)
         assert found.interval.value == score
-        assert list(found.by_group) == ["1500", "2400"]
+        assert list(found.by_group) == ["001500 tokens", "002400 tokens"]
 
 
 def test_what_cannot_be_asked_is_said(files: dict[str, str], tmp_path: Path) -> None:
