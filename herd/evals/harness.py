@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, repeat
 
 from herd.core.errors import ArtifactError, DataError, SettingsError
@@ -19,11 +20,10 @@ from herd.evals.encoding import (
     truncate_prompts,
 )
 from herd.evals.intervals import Interval
-from herd.evals.scores import ChoiceLikelihoods, GradedAnswer, Score, TaskScore, TextScore
+from herd.evals.scores import ChoiceLikelihoods, GradedAnswer, Score, TaskScore, TextScore, best_of_k
 from herd.evals.sized import PromptReader, SizedTask, task_for
-from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
+from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Normalization, Prompt, Task
 from herd.generate.engine import CompletionOutput, Engine, ProgressCallback, SamplingParams, score_greedy
-from herd.judge.best_of import mean_of_best
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
@@ -45,10 +45,12 @@ def evaluate(
     workers: int = 1,
     report: ProgressCallback = no_progress,
     truncate_left: bool = False,
+    first_example: int = 0,
 ) -> Score:
     """What the model of `engine` scores on `task`. chat: whether it is asked in its chat format; one that was not
     taught one continues plain text. workers: threads; they change no result. truncate_left: whether prompts that the
-    context does not hold lose their first tokens, whatever the task says of them.
+    context does not hold lose their first tokens, whatever the task says of them. first_example: the place of the first
+    of these examples in a whole that is asked part by part, so that draws are those of the whole.
 
     Raises DataError for an example that does not fit the model's context, SettingsError for turns of a task in which
     nothing is written.
@@ -59,7 +61,7 @@ def evaluate(
     if truncate_left and isinstance(output_type, Generate | LogLikelihood):
         output_type = replace(output_type, long_prompts="truncate_left")
     if isinstance(output_type, Generate):
-        score = _score_generated(engine, tokenizer, task, output_type, prompts, chat, workers, report)
+        score = _score_generated(engine, tokenizer, task, output_type, prompts, chat, workers, report, first_example)
     elif any(prompt.turns for prompt in prompts):
         raise SettingsError("a prompt of the task has several turns and its model writes nothing; let it `Generate`")
     elif isinstance(output_type, LogLikelihood):
@@ -82,7 +84,7 @@ def _group_of(task: Task, example: Example) -> str:
 
 def _score_generated(
     engine: Engine, tokenizer: TextTokenizer, task: Task, generation: Generate, prompts: Sequence[Prompt], chat: bool,
-    workers: int, report: ProgressCallback,
+    workers: int, report: ProgressCallback, first_example: int,
 ) -> TaskScore:  # fmt: skip
     sampling = SamplingParams(
         max_tokens=generation.max_tokens,
@@ -90,11 +92,18 @@ def _score_generated(
         top_p=generation.top_p,
         stop=generation.chat_stop if chat else generation.stop,
     )
-    rows = prompt_ids(tokenizer, prompts, chat)
-    cut = 0
+    whole_rows = rows = prompt_ids(tokenizer, prompts, chat)
     if generation.long_prompts == "truncate_left":
-        rows, cut = truncate_prompts(rows, engine.model.shape.max_seq_len, generation.max_tokens)
-    turns = _generate_turns(engine, tokenizer, prompts, rows, generation, sampling, chat, workers, report)
+        rows, _ = truncate_prompts(rows, engine.model.shape.max_seq_len, generation.max_tokens)
+    cut = [len(row) < len(whole) for row, whole in zip(rows, whole_rows, strict=True)]
+    generate = partial(
+        engine.generate,
+        params=sampling,
+        workers=workers,
+        report=report,
+        first_number=first_example * generation.num_samples,
+    )
+    turns = _generate_turns(tokenizer, prompts, rows, generation, generate, engine.model.shape.max_seq_len, chat)
     responses = [answer_turns[-1].answer for answer_turns in turns]
     samples = generation.num_samples
 
@@ -107,6 +116,7 @@ def _score_generated(
     answers: list[GradedAnswer] = []
     for number, (answer_turns, verdict) in enumerate(zip(turns, grades, strict=True)):
         example, prompt = task.examples[number // samples], prompts[number // samples]
+        completion = answer_turns[-1].completion
         answers.append(
             GradedAnswer(
                 example.id,
@@ -119,18 +129,22 @@ def _score_generated(
                 text=answer_turns[-1].answer.text,
                 full_prompt=tokenizer.show(rows[number // samples]),
                 tokens=sum(len(turn.completion.token_ids) for turn in answer_turns),
-                finish_reason=answer_turns[-1].completion.finish_reason or "",
+                finish_reason=completion.finish_reason or "",
+                model_answer=answer_turns[-1].answer,
+                token_ids=completion.token_ids,
+                stop_string=completion.stop_reason if isinstance(completion.stop_reason, str) else "",
+                left_truncated=cut[number // samples],
             )
         )
     by_example = [grades[start : start + samples] for start in range(0, len(grades), samples)]
     all_turns = list(chain.from_iterable(turns))
     return TaskScore(
-        tuple(_best_of_k(own, generation.k) for own in by_example),
+        tuple(best_of_k(own, generation.k) for own in by_example),
         tuple(answers),
         sum(not turn.answer.finished for turn in all_turns) / len(all_turns),
         sum(len(turn.completion.token_ids) for turn in all_turns) / len(all_turns),
         metrics=_measure(task, by_example),
-        left_truncated=cut,
+        left_truncated=sum(cut),
         notes=task.notes,
     )
 
@@ -144,11 +158,11 @@ class _Turn:
 
 
 def _generate_turns(
-    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], first_rows: Sequence[list[int]],
-    generation: Generate, sampling: SamplingParams, chat: bool, workers: int, report: ProgressCallback,
+    tokenizer: TextTokenizer, prompts: Sequence[Prompt], first_rows: Sequence[list[int]], generation: Generate,
+    generate: Callable[[Sequence[Sequence[int]]], list[CompletionOutput]], context: int, chat: bool,
 ) -> list[list[_Turn]]:  # fmt: skip
     """`num_samples` times of every prompt, all that the model answers, turn by turn, its own answers in between.
-    first_rows: the ids of every prompt.
+    first_rows: the ids of every prompt. context: in tokens.
 
     A first turn has to fit the model's context, unless the task says that it may be `unanswered`. A later one that does
     not, because the model's answers filled it, is answered with nothing.
@@ -160,9 +174,9 @@ def _generate_turns(
     turns: list[list[_Turn]] = [[] for _ in current]
     places, must_fit = list(range(len(current))), generation.long_prompts != "unanswered"
     while places:
-        fits = [must_fit or len(row) < engine.model.shape.max_seq_len for row in rows]
+        fits = [must_fit or len(row) < context for row in rows]
         ids = [row for row, fit in zip(rows, fits, strict=True) if fit]
-        completions = iter(engine.generate(ids, sampling, workers=workers, report=report))
+        completions = iter(generate(ids))
         for place, fit in zip(places, fits, strict=True):
             completion = next(completions) if fit else CompletionOutput(finish_reason="length")
             earlier = tuple(turn.answer for turn in turns[place])
@@ -187,12 +201,6 @@ def _reader(tokenizer: TextTokenizer, chat: bool) -> Callable[[CompletionOutput]
         return ModelAnswer(text, Message("assistant", text), chat, completion.stopped)
 
     return read
-
-
-def _best_of_k(grades: Sequence[Grade], k: int) -> float | None:
-    """What the best of `k` answers is worth, over every way to draw `k` of these; None where fewer are not void."""
-    scores = [grade.score for grade in grades if grade.score is not None]
-    return mean_of_best(scores, scores, k) if len(scores) >= k else None
 
 
 # ---- the likeliest of several texts ----
@@ -250,19 +258,14 @@ def _score_choices(
     logps = greedy[0] if greedy else _log_probs(engine, *_columns(scored), report)
     answers: list[GradedAnswer] = []
     likelihoods: list[ChoiceLikelihoods] = []
-    start = left_truncated = 0
+    start = 0
     for example, own in zip(task.examples, options, strict=True):
         rows = range(start, start + len(own.after))
         start = rows.stop
-        left_truncated += any(cut[rows.start : rows.stop])
         nats = [logps[row] for row in rows]
-        weighed = _weigh(
-            likelihood,
-            own.after,
-            nats,
-            [pairs[row][1] for row in rows],
-            [logps[len(pairs) + row] for row in rows] if len(scored) > len(pairs) else [],
-        )
+        lengths = tuple(len(pairs[row][1]) for row in rows)
+        unconditional = tuple(logps[len(pairs) + row] for row in rows) if len(scored) > len(pairs) else ()
+        weighed = weigh_choices(likelihood.normalize, own.after, nats, lengths, unconditional)
         best = max(range(len(nats)), key=lambda n: (weighed[n], -n))
         text = own.texts[best] if greedy is None or greedy[1][rows[best]] else ""
         answer = ModelAnswer(text, Message("assistant", text), chat, True, best, tuple(nats))
@@ -279,6 +282,11 @@ def _score_choices(
                 full_prompt=tokenizer.show(ids[0]),
                 tokens=len(ids[1]),
                 log_likelihoods=tuple(nats),
+                model_answer=answer,
+                choices=own.texts,
+                choice_tokens=lengths,
+                unconditional=unconditional,
+                left_truncated=any(cut[rows.start : rows.stop]),
             )
         )
         likelihoods.append(ChoiceLikelihoods(tuple(nats), _index_in(own.texts, example.target)))
@@ -287,22 +295,23 @@ def _score_choices(
         tuple(answers),
         choices=() if likelihood.greedy else tuple(likelihoods),
         metrics=_measure(task, [[answer.grade] for answer in answers]),
-        left_truncated=left_truncated,
+        left_truncated=sum(answer.left_truncated for answer in answers),
         notes=task.notes,
     )
 
 
-def _weigh(
-    likelihood: LogLikelihood, choices: Sequence[str], nats: Sequence[float], ids: Sequence[Sequence[int]],
+def weigh_choices(
+    normalize: Normalization, choices: Sequence[str], nats: Sequence[float], num_tokens: Sequence[int],
     unconditional: Sequence[float],
 ) -> list[float]:  # fmt: skip
-    """The log-probabilities by which the likeliest choice is told."""
-    if likelihood.normalize == "pmi":
+    """The log-probabilities by which the likeliest choice is told. nats: of the choices. num_tokens: of each.
+    unconditional: of each alone."""
+    if normalize == "pmi":
         return [logp - alone for logp, alone in zip(nats, unconditional, strict=True)]
     lengths = {"none": [1] * len(choices), "characters": [len(choice.strip()) for choice in choices]}
     lengths["bytes"] = [len(choice.strip().encode()) for choice in choices]
-    lengths["tokens"] = [len(answer) for answer in ids]
-    return [logp / max(1, size) for logp, size in zip(nats, lengths[likelihood.normalize], strict=True)]
+    lengths["tokens"] = list(num_tokens)
+    return [logp / max(1, size) for logp, size in zip(nats, lengths[normalize], strict=True)]
 
 
 def _greedy(
@@ -386,12 +395,13 @@ def _check_finite(logps: list[float]) -> list[float]:
     return logps
 
 
-def gold_nll(engine: Engine, tokenizer: TextTokenizer, task: Task) -> float:
+def gold_nll(engine: Engine, tokenizer: TextTokenizer, task: Task | SizedTask) -> float:
     """Nats of the right answer a character, the mean over the examples that have a target.
 
     It falls long before a small model gets a question right. Raises DataError when no example has a right answer in
     text, or one does not fit the model's context. Source: Llama 3, 3.2.1 (normalised by characters).
     """
+    task = task_for(task, PromptReader(tokenizer, False, engine.model.shape.max_seq_len))
     examples: list[Example] = [example for example in task.examples if example.target]
     if not examples:
         raise DataError("no question of this task has an answer that plain text could go on with; take another task")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from herd.core.terminal import count_of
 from herd.evals.intervals import Interval, bootstrap_mean, macro_mean, ratio_mean, wilson
 from herd.evals.results import GroupShare, Sample, TaskResult, TextResult
-from herd.evals.task import Grade
+from herd.evals.task import Grade, ModelAnswer
+from herd.judge.best_of import mean_of_best
 
 _SAMPLES = 6
 _SAMPLE_CHARACTERS = 400
@@ -22,6 +23,9 @@ class GradedAnswer:
     prompt: what was asked last. answer: all that was written, control tokens among it. group: the example's. target:
     the example's. sample: which of its answers. text: what was graded. full_prompt: all that was read, as text.
     tokens: of the answer. finish_reason: why it ended, where one was written. log_likelihoods: of all choices.
+    model_answer: as it was graded. token_ids: of its last turn. stop_string: the one that ended it. left_truncated:
+    whether the prompt lost its first tokens. choices: what they are called, with how many tokens each has and, where it
+    was measured, how likely it is alone.
     """
 
     example: str
@@ -36,6 +40,13 @@ class GradedAnswer:
     tokens: int = 0
     finish_reason: str = ""
     log_likelihoods: tuple[float, ...] = ()
+    model_answer: ModelAnswer | None = None
+    token_ids: Sequence[int] = ()
+    stop_string: str = ""
+    left_truncated: bool = False
+    choices: tuple[str, ...] = ()
+    choice_tokens: tuple[int, ...] = ()
+    unconditional: tuple[float, ...] = ()
 
     def to_sample(self) -> Sample:
         """The answer to look at, cut to a length that fits a page."""
@@ -180,3 +191,9 @@ class TextScore:
 
 
 Score = TaskScore | TextScore
+
+
+def best_of_k(grades: Sequence[Grade], k: int) -> float | None:
+    """What the best of `k` answers is worth, over every way to draw `k` of these; None where fewer are not void."""
+    scores = [grade.score for grade in grades if grade.score is not None]
+    return mean_of_best(scores, scores, k) if len(scores) >= k else None

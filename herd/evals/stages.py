@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -13,15 +14,20 @@ from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
 from herd.core.settings import AddedLater, PositiveInt, settings
 from herd.core.stage import Work, stage
+from herd.evals.answers import AnswerStore
 from herd.evals.harness import Score, TaskScore, evaluate, gold_nll, no_progress
 from herd.evals.haystack import haystacks
 from herd.evals.losses import DEFAULT_LOSS_TOKENS, held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
+from herd.evals.results_file import write_results
+from herd.evals.resumable import evaluate_into, model_identity, run_settings
 from herd.evals.sized import PromptReader, task_for
+from herd.evals.task import Task
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine, ProgressCallback
 from herd.model.collectives import SINGLE_RANK, RankGroup
+from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
@@ -167,9 +173,35 @@ def evaluate_folder(
     device: str = "auto",
     dtype: str = "fp32",
     progress: Callable[[str], ProgressCallback] = lambda name: no_progress,
+    store: AnswerStore | None = None,
+    limit: int = 0,
 ) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; prints each result. progress: by
-    the name of a task, what is called with how many of its examples are answered."""
-    tokenizer, network = TextTokenizer.load(folder), place_model(load_transformer(folder), device, dtype)
+    the name of a task, what is called with how many of its examples are answered. store: where every answer is kept,
+    and gone on from; the model is only read for answers that are not there. limit: of a task's examples, how many of
+    the first are asked; all when 0."""
+    tokenizer, chat = TextTokenizer.load(folder), kind_of(folder) == "chat"
+
+    @functools.cache
+    def engine() -> Engine:
+        network = place_model(load_transformer(folder), device, dtype)
+        return Engine(network, tokenizer.stop_token_ids, tokenizer=tokenizer)
+
+    identity = model_identity(folder, dtype) if store is not None else {}
+    reader = PromptReader(tokenizer, chat, read_shape(folder).max_seq_len)
     for use in uses:
-        report(use.name, run_task(network, tokenizer, use, chat=kind_of(folder) == "chat", report=progress(use.name)))
+        task = task_for(tasks.make(use)(), reader)
+        task = replace(task, examples=task.examples[:limit]) if limit else task
+        ask = progress(use.name)
+        if store is None:
+            report(use.name, evaluate(engine(), tokenizer, task, chat=chat, report=ask))
+            continue
+
+        def score_part(part: Task, first: int, tell: ProgressCallback) -> Score:
+            return evaluate(engine(), tokenizer, part, chat=chat, report=tell, first_example=first)
+
+        settings = run_settings(use, task, identity, chat=chat, template=tokenizer.template or "")
+        answers = store.open_task(settings)
+        score = evaluate_into(answers, use.name, task, score_part, tokenizer=tokenizer, report=ask)
+        write_results(store.folder, settings, score)
+        report(use.name, score)

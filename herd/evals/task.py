@@ -68,6 +68,7 @@ def join_text(before: str, after: str, between: str = " ") -> str:
 
 
 LongPrompts = Literal["refuse", "unanswered", "truncate_left"]
+Normalization = Literal["none", "characters", "tokens", "bytes", "pmi"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class LogLikelihood:
     """
 
     choices: Callable[[Example], Sequence[str]]
-    normalize: Literal["none", "characters", "tokens", "bytes", "pmi"] = "none"
+    normalize: Normalization = "none"
     unconditional: str = "Answer:"
     contexts: Callable[[Example], Sequence[Prompt | str]] | None = None
     greedy: bool = False

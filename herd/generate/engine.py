@@ -129,21 +129,19 @@ class Engine:
 
     def generate(
         self,
-        prompts: Sequence[Sequence[int]],
-        params: SamplingParams | Sequence[SamplingParams] = GREEDY,
-        *,
-        workers: int = 1,
-        report: ProgressCallback = lambda done, total: None,
-    ) -> list[CompletionOutput]:
+        prompts: Sequence[Sequence[int]], params: SamplingParams | Sequence[SamplingParams] = GREEDY, *,
+        workers: int = 1, report: ProgressCallback = lambda done, total: None, first_number: int = 0,
+    ) -> list[CompletionOutput]:  # fmt: skip
         """Completions of every prompt, `params.n` of each, in their order; an answer's draws depend on the seed and its
         place among them only, not on the rank that writes it.
 
         params: of all, or of each. workers: threads, each with rows of its own. report: called after every answer with
-        how many are done, those of other ranks by this one's share. Raises DataError for a prompt that leaves no room
-        for an answer in the model's context.
+        how many are done, those of other ranks by this one's share. first_number: the place of the first prompt, of a
+        part of more. Raises DataError for a prompt that leaves no room for an answer in the model's context.
         """
         params_list = [params] * len(prompts) if isinstance(params, SamplingParams) else params
-        queued = [self._new(*pair, number=number) for number, pair in enumerate(zip(prompts, params_list, strict=True))]
+        pairs = enumerate(zip(prompts, params_list, strict=True), start=first_number)
+        queued = [self._new(*pair, number=number) for number, pair in pairs]
         # Longest first, so that those together are about as long, and equal ones beside each other.
         order = sorted(queued, key=lambda entry: (-len(entry.request.prompt_token_ids), entry.request.prompt_token_ids))
         equal = itertools.groupby(order, key=lambda entry: entry.request.prompt_token_ids)
@@ -171,7 +169,7 @@ class Engine:
         outputs: dict[int, list[CompletionOutput]] = {}
         for part in self.ranks.gather(own):
             outputs |= part
-        return list(itertools.chain.from_iterable(outputs[number] for number in range(len(queued))))
+        return list(itertools.chain.from_iterable(outputs[entry.request.number] for entry in queued))
 
     def score(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]],

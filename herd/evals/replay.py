@@ -1,0 +1,77 @@
+"""What a stored answer would have been had other stop strings, or another limit of tokens, ended it.
+
+Less can be replayed exactly: a text is cut where it would have ended. More can be replayed only as far as it is known:
+what a model would have written after the stop string, or the limit, that ended it is in no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from herd.evals.answers import AnswerRecord
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What ends answers. max_tokens: 0 where it is not known."""
+
+    stop: tuple[str, ...] = ()
+    max_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class ReplayedAnswer:
+    """The text that would have been graded. truncated: whether the limit ended it."""
+
+    text: str
+    truncated: bool
+
+
+def replay(record: AnswerRecord, own: Ending, wanted: Ending) -> ReplayedAnswer | None:
+    """The answer under the ending `wanted`, which was given under `own`; None where a part of it was never written.
+
+    A stop string ends a text at its first place. Where the end of an answer is not known (other harnesses store the
+    text alone), it is taken as its own under all stop strings that ended it before, and as within the limit where it
+    has fewer bytes than the limit has tokens.
+    """
+    written = record.response + record.tail
+    stop_at = min((at for stop in wanted.stop if (at := written.find(stop)) >= 0), default=None)
+    limit_at = _limit_at(record, wanted.max_tokens, own.max_tokens)
+    if limit_at is None:
+        return None
+    if stop_at is not None and stop_at <= limit_at:
+        return ReplayedAnswer(written[:stop_at], False)
+    if limit_at < len(written):
+        return ReplayedAnswer(written[:limit_at], True)
+    if record.stop_string:
+        return None  # it went on from a stop string that is none any more
+    if record.finish_reason == "length":
+        goes_on = wanted.max_tokens > own.max_tokens and not _ended_by_context(record, own)
+        return None if goes_on else ReplayedAnswer(record.response, True)
+    if not record.finish_reason and not set(own.stop) <= set(wanted.stop):
+        return None
+    return ReplayedAnswer(record.response, False)
+
+
+def _ended_by_context(record: AnswerRecord, own: Ending) -> bool:
+    """Whether the model's context was full before the limit was reached, as it would be under any other."""
+    return 0 < record.tokens < own.max_tokens
+
+
+def _limit_at(record: AnswerRecord, wanted: int, own: int) -> int | None:
+    """At which character so many tokens end; past the end where there are no more. None where it cannot be told."""
+    written = record.response + record.tail
+    beyond = len(written) + 1
+    if wanted == own:
+        return beyond
+    most_tokens = record.tokens or len(written.encode("utf-8", "surrogatepass"))
+    if 0 < most_tokens <= wanted and (record.finish_reason or most_tokens < own):
+        return beyond
+    if not written or not wanted or not record.token_lengths:
+        return beyond if not written and wanted and record.finish_reason != "length" else None
+    return _characters(record.token_lengths, wanted, beyond)
+
+
+def _characters(lengths: Sequence[int], tokens: int, beyond: int) -> int:
+    return sum(lengths[:tokens]) if tokens < len(lengths) else beyond

@@ -1,0 +1,103 @@
+"""Stored answers under other endings: what an engine gives under these, or nothing where it was never written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from herd.evals.answers import AnswerRecord
+from herd.evals.harness import TaskScore, evaluate
+from herd.evals.replay import Ending, ReplayedAnswer, replay
+from herd.evals.resumable import record_of
+from herd.evals.task import Generate, Task
+from tests.evals.test_harness import ENGINE, SUMS, ask, grade
+from tests.tokens.test_chat import TOKENIZER
+
+
+def generated(stop: tuple[str, ...], max_tokens: int) -> list[AnswerRecord]:
+    task = Task(SUMS, ask, Generate(max_tokens=max_tokens, stop=stop), grade)
+    score = evaluate(ENGINE, TOKENIZER, task, chat=False)
+    assert isinstance(score, TaskScore)
+    return [record_of("sums", answer, TOKENIZER) for answer in score.answers]
+
+
+def test_replayed_answers_are_those_that_the_engine_writes() -> None:
+    free = generated((), 24)
+    letters = [record.response[5] for record in free] + [record.response[9:11] for record in free]
+    endings = [Ending((), 24), Ending((), 7), Ending((letters[0],), 24), Ending((letters[6], letters[2]), 15)]
+    endings += [Ending((letters[8],), 3)]
+    stored = {ending: generated(ending.stop, ending.max_tokens) for ending in endings}
+    known = total = 0
+    for own in endings:
+        for wanted in endings:
+            for record, real in zip(stored[own], stored[wanted], strict=True):
+                found = replay(record, own, wanted)
+                total += 1
+                if found is not None:
+                    known += 1
+                    assert (found.text, found.truncated) == (real.response, real.finish_reason == "length")
+                if own == wanted:
+                    assert found is not None
+    # From the answers that nothing ended early, everything is known.
+    for wanted in endings:
+        assert all(replay(record, endings[0], wanted) is not None for record in free)
+    assert known / total > 0.5
+
+
+RECORD = AnswerRecord("t", "1", response="a b c", tokens=3, token_lengths=(1, 2, 2), finish_reason="stop")
+STOPPED = replace(RECORD, tail="\nQ: and", stop_string="\nQ:", tokens=5, token_lengths=(1, 2, 2, 3, 4))
+LONG = replace(RECORD, finish_reason="length")
+UNKNOWN = replace(RECORD, finish_reason="", tokens=0, token_lengths=())
+
+
+@pytest.mark.parametrize(
+    ("record", "own", "wanted", "text"),
+    [
+        (RECORD, Ending((), 9), Ending((" b",), 9), "a"),
+        (RECORD, Ending((), 9), Ending(("Q",), 5), "a b c"),
+        (RECORD, Ending((), 9), Ending((), 2), "a b"),
+        (RECORD, Ending((), 9), Ending((" c",), 2), "a b"),
+        (RECORD, Ending((), 9), Ending((" b",), 2), "a"),
+        (STOPPED, Ending(("\nQ:",), 9), Ending(("\n",), 9), "a b c"),
+        (STOPPED, Ending(("\nQ:",), 9), Ending(("Q",), 9), "a b c\n"),
+        (STOPPED, Ending(("\nQ:",), 9), Ending((), 9), None),
+        (STOPPED, Ending(("\nQ:",), 9), Ending((), 2), "a b"),
+        (LONG, Ending((), 3), Ending((), 4), None),
+        (LONG, Ending((), 3), Ending(("b",), 4), "a "),
+        (LONG, Ending((), 3), Ending(("x",), 3), "a b c"),
+        (LONG, Ending((), 8), Ending((), 16), "a b c"),  # the context was full
+        (UNKNOWN, Ending((), 9), Ending(("b",), 9), "a "),
+        (UNKNOWN, Ending(("x",), 9), Ending(("x", "y"), 9), "a b c"),
+        (UNKNOWN, Ending(("x",), 9), Ending(("y",), 9), None),
+        (UNKNOWN, Ending((), 9), Ending((), 12), "a b c"),  # five bytes are at most five tokens
+        (UNKNOWN, Ending((), 5), Ending((), 12), None),
+        (UNKNOWN, Ending((), 12), Ending((), 3), None),
+    ],
+)
+def test_what_is_known_of_an_answer_under_another_ending(
+    record: AnswerRecord, own: Ending, wanted: Ending, text: str | None
+) -> None:
+    found = replay(record, own, wanted)
+    assert (found.text if found else None) == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("abQ\n", max_size=12), st.lists(st.text("abQ\n", min_size=1, max_size=2), max_size=2))
+def test_under_its_own_ending_an_answer_is_itself(text: str, stops: list[str]) -> None:
+    at, stop = min(((text.find(each), each) for each in stops if each in text), default=(len(text), ""))
+    record = AnswerRecord(
+        "t", "1", response=text[:at], tail=text[at:], stop_string=stop, finish_reason="stop", tokens=len(text),
+        token_lengths=(1,) * len(text),
+    )  # fmt: skip
+    own = Ending(tuple(stops), 50)
+    assert replay(record, own, own) == ReplayedAnswer(text[:at], False)
+
+
+def test_an_answer_of_nothing_stays_nothing() -> None:
+    empty = AnswerRecord("t", "1", finish_reason="stop")
+    assert replay(empty, Ending((), 5), Ending(("x",), 9)) == ReplayedAnswer("", False)
+    unanswered = replace(empty, finish_reason="length")
+    assert replay(unanswered, Ending((), 5), Ending((), 5)) == ReplayedAnswer("", True)
