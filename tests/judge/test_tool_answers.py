@@ -1,0 +1,75 @@
+"""Calls as API-Bank and Nexus have them."""
+
+from __future__ import annotations
+
+import pytest
+
+from herd.judge.tool_answers import NO_DEFAULT, api_bank_call, grade_api_bank, grade_nexus
+from tests.judge.data import rows
+
+ARGUMENTS = {"token": "o8i7", "time": "2023-09-12 13:50:00", "content": "meet the team at noon"}
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "reason"),
+    [
+        ("[AddAgenda(token='o8i7', time='2023-09-12 13:50:00', content='meet the team at noon')]", 1, ""),
+        ("API-Request: [AddAgenda(token='o8i7', time='2023-09-12 13:50:00', content='meet team at noon')]", 1, ""),
+        ("[AddAgenda(token='o8i7', time='2023-09-12 13:51:00', content='meet the team at noon')]", 0, "invalid input"),
+        ("[AddAgenda(token='o8i7', time='2023-09-12 13:50:00', content='x')]", 0, "invalid input: ['content']"),
+        ("[AddAgenda(token='o8i7', content='x')]", 0, "missing parameter: ['time']"),
+        ("[AddAgenda(token='o8i7', time='', content='x', place='y')]", 0, "invalid input: ['place']"),
+        ("[AddAlarm(token='o8i7')]", 0, "wrong API"),
+        ("[Dream()]", 0, "hallucinated API"),
+        ("[AddAgenda(token='o8i7', time=]", 0, "no call"),
+        ("Sure, I did.", 0, "no call"),
+    ],
+)
+def test_api_bank(text: str, score: float, reason: str) -> None:
+    known = ("AddAgenda", "AddAlarm")
+    verdict = grade_api_bank(text, "AddAgenda", ARGUMENTS, free_text=("content",), known_apis=known)
+    assert verdict.score == score, verdict
+    assert verdict.reason.startswith(reason)
+
+
+def test_every_call_of_the_shared_dialogues_is_its_own() -> None:
+    count = 0
+    for dialogue in rows("api_bank/dialogues.jsonl.gz"):
+        for turn in dialogue["turns"]:
+            if turn["role"] == "API":
+                said = ", ".join(f"{name}={value!r}" for name, value in turn["param_dict"].items())
+                text = f"API-Request: [{turn['api_name']}({said})]"
+                assert api_bank_call(text) == (turn["api_name"], turn["param_dict"])
+                assert grade_api_bank(text, turn["api_name"], turn["param_dict"]).score == 1
+                count += 1
+    assert count == 252
+
+
+FUNCTIONS = {"near": {"place": NO_DEFAULT, "radius": 5}, "here": {}, "all_of": {"items": NO_DEFAULT, "order": "asc"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("Call: near(place=here(), radius=5)", 1),
+        ("near(here())", 1),
+        ("```python\nnear(here(), 5);\n```", 1),
+        ("near(place='here()')", 0),
+        ("near(here(), radius=6)", 0),
+        ("near()", 0),
+        ("far(here())", 0),
+        ("near(here(), 5, 6)", 0),
+        ("near(here(), place=1)", 0),
+        ("I would call near.", 0),
+    ],
+)
+def test_nexus(text: str, score: float) -> None:
+    assert grade_nexus(text, "near(place=here())", FUNCTIONS).score == score
+
+
+def test_nexus_values_and_damaged_references() -> None:
+    reference = "all_of(items=[near('x'), {'k': -1}], order=asc)"
+    assert grade_nexus("all_of([near(place='x', radius=5), {'k': -1}], asc)", reference, FUNCTIONS).score == 1
+    assert grade_nexus("all_of([near(place='x'), {'k': 1}], asc)", reference, FUNCTIONS).score == 0
+    with pytest.raises(ValueError, match="is no call"):
+        grade_nexus("near(1)", "nowhere(1)", FUNCTIONS)
