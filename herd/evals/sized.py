@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from herd.core.records import Conversation, Message
 from herd.core.seeds import rng
 from herd.evals.encoding import prompt_ids
 from herd.evals.task import Example, Generate, Grade, ModelAnswer, Prompt, Task
+from herd.judge.recall import grade_strings
 from herd.tokens.tokenizer import TextTokenizer
 
 _PROBES = 16  # small prompts of each length that are counted whole, to find what all have alike
@@ -272,11 +273,11 @@ def length_group(draw: PromptDraw) -> str:
 
 
 def sized_task(
-    plan: PromptPlan, make: Callable[[int], PromptGenerator], match: Callable[[str, Sequence[str]], float],
+    plan: PromptPlan, make: Callable[[int], PromptGenerator], *, match: Literal["all", "part"] = "all",
     group: Callable[[PromptDraw], str] = length_group,
 ) -> SizedTask:  # fmt: skip
-    """Prompts graded by `match` of an answer with what a right one holds. make: gives the generator for a length.
-    group: the part of the task that a prompt belongs to."""
+    """Prompts, and the share of what a right answer holds that an answer has; of `part`, whether it has any. make:
+    gives the generator for a length. group: the part of the task that a prompt belongs to."""
 
     def build(reader: PromptReader) -> Task:
         make_once = cache(make)
@@ -298,7 +299,9 @@ def sized_task(
 
         def grade(example: Example, response: ModelAnswer) -> Grade:
             expected = answers.get(example.id) or render(example).answers
-            return Grade(match(response.text, expected), response.text.strip(), f"the answer is {', '.join(expected)}")
+            verdict = grade_strings(response.text, expected, match=match)
+            reason = f"the answer is {', '.join(expected)}"
+            return Grade(verdict.score, response.text.strip(), reason, parts=verdict.parts)
 
         answers: dict[str, tuple[str, ...]] = {}
         return Task(

@@ -12,7 +12,7 @@ from herd.evals.harness import TaskScore, evaluate
 from herd.evals.long_text import LongQuestion, cut_text, long_text_task
 from herd.evals.sized import PromptReader
 from herd.evals.task import ModelAnswer
-from herd.judge.string_match import string_match_all
+from herd.judge.long_text import word_in_answer
 from tests.evals.models import Scripted
 from tests.tokens.test_chat import TOKENIZER
 
@@ -50,13 +50,13 @@ def test_what_is_left_fits_and_fills_the_room(room: int, chat: bool, truncation:
 
 def test_what_was_cut_is_told_with_the_score() -> None:
     questions = [question(), question("word1 only", "2")]
-    task = long_text_task(questions, string_match_all, max_tokens=8, truncation="middle", max_prompt_tokens=500)
+    task = long_text_task(questions, word_in_answer, max_tokens=8, truncation="middle", max_prompt_tokens=500)
     score = evaluate(Scripted(TOKENIZER, lambda asked: "word1"), TOKENIZER, task, chat=False)
     assert isinstance(score, TaskScore)
     assert score.interval.value == 1.0
     assert score.notes == ("1 of 2 texts lost the middle, to fit 500 tokens",)
     asked: list[str] = []
-    whole = long_text_task(questions, string_match_all, max_tokens=8, truncation="left")
+    whole = long_text_task(questions, word_in_answer, max_tokens=8, truncation="left")
     full = evaluate(Scripted(TOKENIZER, lambda prompt: asked.append(prompt) or "no"), TOKENIZER, whole, chat=False)
     assert isinstance(full, TaskScore)
     assert full.notes == ()
@@ -66,7 +66,7 @@ def test_what_was_cut_is_told_with_the_score() -> None:
 
 
 def test_a_text_too_long_is_refused_where_asked_for() -> None:
-    task = long_text_task([question(TEXT * 4)], string_match_all, max_tokens=8, truncation="refuse")
+    task = long_text_task([question(TEXT * 4)], word_in_answer, max_tokens=8, truncation="refuse")
     with pytest.raises(DataError, match=r"takes \d+,\d+ tokens and has 4,088; set truncate"):
         evaluate(Scripted(TOKENIZER, str), TOKENIZER, task, chat=False)
 
@@ -78,7 +78,7 @@ def test_a_question_that_leaves_no_room_is_said() -> None:
 
 
 def test_a_grade_says_what_was_looked_for() -> None:
-    task = long_text_task([question()], string_match_all, max_tokens=8, truncation="middle").build(
+    task = long_text_task([question()], word_in_answer, max_tokens=8, truncation="middle").build(
         PromptReader(TOKENIZER, False, 4096)
     )
     grade = task.judge(task.examples[0], ModelAnswer(" word1 ", Message("assistant", "word1")))

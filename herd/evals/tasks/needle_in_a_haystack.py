@@ -15,7 +15,6 @@ from herd.evals.sized import PromptDraw, PromptPlan, SizedTask, sized_task
 from herd.evals.tasks import tasks
 from herd.evals.tasks.ruler import key_words
 from herd.evals.texts import read_texts, split_sentences
-from herd.judge.string_match import string_match_all
 
 
 def grid_lengths(least: int, most: int, count: int) -> tuple[int, ...]:
@@ -58,7 +57,7 @@ def niah(
 
     inputs = {"data": data, "words": words, "own": [needle, question, answer], "depths": depths, "repeats": repeats}
     plan = PromptPlan("niah", lengths, len(depths) * repeats, seed, 200, inputs)
-    return sized_task(plan, lambda length: make(), string_match_all, group=_cells(depths, repeats))
+    return sized_task(plan, lambda length: make(), group=_cells(depths, repeats))
 
 
 @tasks.add
@@ -85,7 +84,7 @@ def multi_needle(
 
     inputs = {"data": data, "words": words, "counts": [num_needles, num_queries], "depths": depths, "repeats": repeats}
     plan = PromptPlan("multi_needle", lengths, len(depths) * repeats, seed, 256, inputs)
-    return sized_task(plan, lambda length: make(), string_match_all, group=_cells(depths, repeats))
+    return sized_task(plan, lambda length: make(), group=_cells(depths, repeats))
 
 
 def _sentences(data: str) -> list[str]:

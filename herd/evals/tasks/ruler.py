@@ -25,7 +25,6 @@ from herd.evals.ruler_words import CommonWordsPrompts, FrequentWordsPrompts
 from herd.evals.sized import PromptGenerator, PromptPlan, SizedTask, sized_task
 from herd.evals.tasks import tasks
 from herd.evals.texts import english_words, read_texts, read_words, split_sentences
-from herd.judge.string_match import string_match_all, string_match_part
 
 Lengths = tuple[PositiveInt, ...]
 _LENGTHS: Lengths = (4096,)  # lm-evaluation-harness's
@@ -147,7 +146,7 @@ def ruler_vt(
     def make(length: int) -> PromptGenerator:
         return VariablePrompts(seed)
 
-    return sized_task(PromptPlan("ruler_vt", max_seq_lengths, limit, seed, 30, {}), make, string_match_all)
+    return sized_task(PromptPlan("ruler_vt", max_seq_lengths, limit, seed, 30, {}), make)
 
 
 @tasks.add
@@ -163,9 +162,7 @@ def ruler_cwe(
     def make(length: int) -> PromptGenerator:
         return CommonWordsPrompts(_all_words(words), length=length, seed=seed)
 
-    return sized_task(
-        PromptPlan("ruler_cwe", max_seq_lengths, limit, seed, 120, {"words": words}), make, string_match_all
-    )
+    return sized_task(PromptPlan("ruler_cwe", max_seq_lengths, limit, seed, 120, {"words": words}), make)
 
 
 @tasks.add
@@ -180,7 +177,7 @@ def ruler_fwe(
     def make(length: int) -> PromptGenerator:
         return FrequentWordsPrompts(length=length, seed=seed)
 
-    return sized_task(PromptPlan("ruler_fwe", max_seq_lengths, limit, seed, 50, {}), make, string_match_all)
+    return sized_task(PromptPlan("ruler_fwe", max_seq_lengths, limit, seed, 50, {}), make)
 
 
 @tasks.add
@@ -200,7 +197,7 @@ def ruler_qa_squad(
     return sized_task(
         PromptPlan("ruler_qa_squad", max_seq_lengths, limit, seed, 32, {"data": data}),
         lambda length: make(),
-        string_match_part,
+        match="part",
     )
 
 
@@ -221,7 +218,7 @@ def ruler_qa_hotpot(
     return sized_task(
         PromptPlan("ruler_qa_hotpot", max_seq_lengths, limit, seed, 32, {"data": data}),
         lambda length: make(),
-        string_match_part,
+        match="part",
     )
 
 
@@ -251,7 +248,7 @@ def _needles(
     name: str, make: Callable[[int], PromptGenerator], lengths: Lengths, limit: int, seed: int,
     identity: Mapping[str, Any],
 ) -> SizedTask:  # fmt: skip
-    return sized_task(PromptPlan(name, lengths, limit, seed, 128, identity), make, string_match_all)
+    return sized_task(PromptPlan(name, lengths, limit, seed, 128, identity), make)
 
 
 def key_words(words: str | None) -> NeedleWords:
