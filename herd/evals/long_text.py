@@ -51,10 +51,10 @@ def cut_text(question: LongQuestion, reader: PromptReader, room: int, truncation
     ids = reader.tokenizer.encode(text)
     # Cutting may part a character or a word, whose pieces take more tokens than they did together.
     while len(ids) > excess:
-        kept = _cut(reader, ids, len(ids) - excess, truncation)
-        over = reader.count(question.prompt(kept)) - room
+        shortened = _cut(reader, ids, len(ids) - excess, truncation)
+        over = reader.count(question.prompt(shortened)) - room
         if over <= 0:
-            return kept, True
+            return shortened, True
         excess += over
     raise DataError(f"question {question.id!r} leaves no room for its text in {room:,} tokens; leave it out")
 

@@ -33,7 +33,7 @@ class PromptTemplate:
 
 
 # From what lm-evaluation-harness says to a full account of the task.
-TEMPLATES = (
+QUESTION_TEMPLATES = (
     PromptTemplate(
         "The following are multiple choice questions (with answers) about {subject}.\n\n",
         "{question}\n{choices}\nAnswer:",
@@ -80,7 +80,7 @@ VARIANTS = (
     *(replace(BASE, name=f"order cyclic {step}", factor="order", order=f"cyclic {step}") for step in (1, 2, 3)),
     replace(BASE, name="order shuffled", factor="order", order="shuffled"),
     *(replace(BASE, name=f"order gold {label}", factor="order", order=f"gold {n}") for n, label in enumerate("ABCD")),
-    *(replace(BASE, name=f"template {n}", factor="template", template=n) for n in range(1, len(TEMPLATES))),
+    *(replace(BASE, name=f"template {n}", factor="template", template=n) for n in range(1, len(QUESTION_TEMPLATES))),
 )
 
 
@@ -99,24 +99,24 @@ def move_choices(row: ChoiceRow, order: str) -> ChoiceRow:
     elif way == "shuffled":
         rng(0, "order of choices", row["id"]).shuffle(places)
     elif way == "gold":
-        own, wanted = row["gold"], min(int(number), len(places) - 1)
-        places[own], places[wanted] = places[wanted], places[own]
+        gold, place = row["gold"], min(int(number), len(places) - 1)
+        places[gold], places[place] = places[place], places[gold]
     return {**row, "choices": [row["choices"][place] for place in places], "gold": places.index(row["gold"])}
 
 
 def variant_prompt(row: ChoiceRow, shots: Sequence[ChoiceRow], variant: PromptVariant) -> tuple[str, int]:
     """The prompt, and which label is right. Raises DataError for more choices than labels."""
-    template = TEMPLATES[variant.template]
-    asked = move_choices(row, variant.order)
-    if len(asked["choices"]) > len(variant.labels):
-        raise DataError(f"question {row['id']!r} has {len(asked['choices'])} choices; there are labels for four")
+    template = QUESTION_TEMPLATES[variant.template]
+    moved = move_choices(row, variant.order)
+    if len(moved["choices"]) > len(variant.labels):
+        raise DataError(f"question {row['id']!r} has {len(moved['choices'])} choices; there are labels for four")
     text = template.description.format(subject=row["subject"].replace("_", " "))
     for number, shot in enumerate(shots):
         if variant.shots:
             pattern = "ABCD".index(variant.shots[number % len(variant.shots)])
             shot = move_choices(shot, f"gold {pattern}")
         text += f"{_put(shot, template, variant)} {variant.labels[shot['gold']]}\n\n"
-    return text + _put(asked, template, variant), asked["gold"]
+    return text + _put(moved, template, variant), moved["gold"]
 
 
 def _put(row: ChoiceRow, template: PromptTemplate, variant: PromptVariant) -> str:
@@ -132,7 +132,8 @@ def robustness_task(
     """Every question in every variant, its labels compared. shots: by the subject of a question. The task's metrics are
     the macro score over subjects of each variant, and for each factor how far apart its variants are."""
     variants = variants_of(factors)
-    subjects = {subject: number for number, subject in enumerate(sorted({row["subject"] for row in rows}))}
+    names = sorted({row["subject"] for row in rows})
+    subjects = {subject: number for number, subject in enumerate(names)}
     examples = []
     for number, row in enumerate(rows):
         for place, variant in enumerate(variants):
@@ -181,15 +182,15 @@ def _macro_of(places: tuple[int, ...]) -> Metric:
 def score_table(grades: Sequence[Grade], places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """The scores of questions by variant, of those that have one under each, and their subjects. [questions, variants],
     [questions]"""
-    found: dict[float, dict[float, float]] = {}
+    table: dict[float, dict[float, float]] = {}
     subjects: dict[float, float] = {}
     for grade in grades:
         if grade.score is not None and grade.parts["variant"] in places:
-            found.setdefault(grade.parts["question"], {})[grade.parts["variant"]] = grade.score
+            table.setdefault(grade.parts["question"], {})[grade.parts["variant"]] = grade.score
             subjects[grade.parts["question"]] = grade.parts["subject"]
-    whole = [question for question, own in found.items() if len(own) == len(places)]
-    scores = np.array([[found[question][place] for place in places] for question in whole], float)
-    return scores.reshape(len(whole), len(places)), np.array([subjects[question] for question in whole])
+    complete = [question for question, own in table.items() if len(own) == len(places)]
+    scores = np.array([table[question][place] for question in complete for place in places], float)
+    return scores.reshape(len(complete), len(places)), np.array([subjects[question] for question in complete])
 
 
 def macro_spread(scores: np.ndarray, subjects: np.ndarray) -> Interval:
@@ -205,8 +206,8 @@ def macro_spread(scores: np.ndarray, subjects: np.ndarray) -> Interval:
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
     values: list[float] = []
     for _ in range(_RESAMPLES // _RESAMPLES_AT_ONCE):
-        drawn = starts + (chance.random((_RESAMPLES_AT_ONCE, len(own))) * np.repeat(sizes, sizes)).astype(int)
-        macro = (scores[order][drawn] * share[order][None, :, None]).sum(axis=1)
+        picks = starts + (chance.random((_RESAMPLES_AT_ONCE, len(own))) * np.repeat(sizes, sizes)).astype(int)
+        macro = (scores[order][picks] * share[order][None, :, None]).sum(axis=1)
         values += _distance(macro).tolist()
     return Interval(float(_distance((scores * share[:, None]).sum(axis=0)[None])[0]), *percentiles(values))
 

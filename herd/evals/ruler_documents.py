@@ -50,17 +50,18 @@ def read_squad(data: str) -> tuple[list[DocumentQuestion], list[str]]:
     Raises DataError for a file of another form."""
     try:
         articles = list(chain.from_iterable(row["data"] for row in _rows(data)))
-        paragraphs = sorted({part["context"] for article in articles for part in article["paragraphs"]})
+        parts = chain.from_iterable(article["paragraphs"] for article in articles)
+        paragraphs = sorted({part["context"] for part in parts})
         numbers = {text: number for number, text in enumerate(paragraphs)}
         questions = []
         for article in articles:
             own = [numbers[part["context"]] for part in article["paragraphs"]]
             for part, number in zip(article["paragraphs"], own, strict=True):
-                near = tuple(other for other in own if other != number)
-                for asked in part["qas"]:
-                    if not asked.get("is_impossible"):
-                        answers = tuple(dict.fromkeys(answer["text"] for answer in asked["answers"]))
-                        questions.append(DocumentQuestion(asked["question"], answers, (number,), near))
+                near = tuple(neighbour for neighbour in own if neighbour != number)
+                for qa in part["qas"]:
+                    if not qa.get("is_impossible"):
+                        answers = tuple(dict.fromkeys(answer["text"] for answer in qa["answers"]))
+                        questions.append(DocumentQuestion(qa["question"], answers, (number,), near))
     except (KeyError, TypeError) as fault:
         raise DataError(f"{data} is not SQuAD as it is released (no {fault}); name its file dev-v2.0.json") from None
     return questions, paragraphs
@@ -80,7 +81,7 @@ def read_hotpot(data: str) -> tuple[list[DocumentQuestion], list[str]]:
     paragraphs = sorted(set(chain.from_iterable(documents for _, _, documents in rows)))
     numbers = {text: number for number, text in enumerate(paragraphs)}
     questions = [
-        DocumentQuestion(question, (answer,), tuple(numbers[text] for text in documents))
+        DocumentQuestion(question, (answer,), tuple(map(numbers.__getitem__, documents)))
         for question, answer, documents in rows
     ]
     return questions, paragraphs
@@ -107,8 +108,8 @@ class DocumentPrompts:
             raise DataError("the file holds no question with an answer; name a whole release")
         self._questions, self._documents = questions, documents
         numbers = rng(seed, "documents").sample(range(len(documents)), len(documents))
-        asked = chain.from_iterable(question.documents for question in questions[:_QUESTIONS])
-        self._pool = np.array(list(dict.fromkeys([*asked, *numbers]))[:_POOL])
+        first = chain.from_iterable(question.documents for question in questions[:_QUESTIONS])
+        self._pool = np.array(list(dict.fromkeys([*first, *numbers]))[:_POOL])
         self._costs = np.full(len(documents), -1, np.int64)
         self._numbers = np.zeros(0, np.int64)
         self.most_units = len(documents)
@@ -123,16 +124,16 @@ class DocumentPrompts:
         return question, np.concatenate([near, far[~np.isin(far, subject)]]), order
 
     def fit(self, draw: PromptDraw, budget: int, counts: TokenCounts) -> tuple[int, int]:
-        question, others, _ = self._draw(draw)
+        question, distractors, _ = self._draw(draw)
         numbers = self._count_numbers(counts)
         own = len(question.documents)
         tokens = counts.total([f" {question.question}"], before=":")
         tokens += int((self._count(np.array(question.documents), counts) + numbers[:own]).sum())
         # Few at first: what a document takes is counted when it is first looked at.
-        tried, costs = 0, np.zeros(0, np.int64)
-        while tried < len(others) and costs.sum() <= budget - tokens:
-            tried = min(len(others), 2 * tried + 8)
-            costs = self._count(others[:tried], counts) + numbers[own : own + tried]
+        looked_at, costs = 0, np.zeros(0, np.int64)
+        while looked_at < len(distractors) and costs.sum() <= budget - tokens:
+            looked_at = min(len(distractors), 2 * looked_at + 8)
+            costs = self._count(distractors[:looked_at], counts) + numbers[own : own + looked_at]
         units = most_that_fit(costs, budget - tokens)
         return units, tokens + int(costs[:units].sum())
 
@@ -152,8 +153,8 @@ class DocumentPrompts:
         return self._costs[numbers]
 
     def render(self, draw: PromptDraw, units: int) -> SizedPrompt:
-        question, others, order = self._draw(draw)
-        numbers = order.permutation(np.concatenate([np.array(question.documents), others[:units]])).tolist()
+        question, distractors, order = self._draw(draw)
+        numbers = order.permutation(np.concatenate([np.array(question.documents), distractors[:units]])).tolist()
         context = "\n\n".join([f"Document {place}:\n{self._documents[n]}" for place, n in enumerate(numbers, 1)])
         text = f"{_ASK}\n\nThe following are given documents.\n\n{context}\n\n{_ASK}\n\nQuestion: {question.question}"
         return SizedPrompt(text, question.answers, "Answer:")

@@ -11,7 +11,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal, Protocol
 
 import numpy as np
@@ -208,7 +208,10 @@ class NeedlePrompts:
             values = dict.fromkeys(self._words.draw(chance, self._values) for _ in range(self._num_values))
             needles += [KeyedNeedle(self._values, key, value) for value in values]
         queries = chance.sample(keys, self._num_queries)
-        answers = tuple(needle.value for query in queries for needle in needles if needle.key == query)
+        by_key: dict[str, list[str]] = {}
+        for needle in needles:
+            by_key.setdefault(needle.key, []).append(needle.value)
+        answers = tuple(chain.from_iterable(by_key[query] for query in queries))
         chance.shuffle(needles)
         return needles, queries, answers
 

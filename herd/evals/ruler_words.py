@@ -41,13 +41,13 @@ class CommonWordsPrompts:
         self._costs: tuple[np.ndarray, np.ndarray] | None = None
         self.least_units = 1
         self.most_units = (len(self._words) - _COMMON) * (self._common // (2 * self._uncommon))
-        shown, common, uncommon = (40, 10, 3) if length >= _SHORT else (20, 3, 1)
+        sample, common, uncommon = (40, 10, 3) if length >= _SHORT else (20, 3, 1)
         self._shots = []
         for number in range(_SHOTS):
             chance = rng(seed, "common words", number)
-            drawn = chance.sample(self._words, shown)
-            context = _numbered(_shuffled(chance, drawn[:_COMMON] * common + drawn[_COMMON:] * uncommon))
-            answer = " ".join(f"{place}. {word}" for place, word in enumerate(drawn[:_COMMON], 1))
+            words = chance.sample(self._words, sample)
+            context = _numbered(_shuffled(chance, words[:_COMMON] * common + words[_COMMON:] * uncommon))
+            answer = " ".join(f"{place}. {word}" for place, word in enumerate(words[:_COMMON], 1))
             self._shots.append(f"{_ask_common(context)} {_COMMON_PREFIX}{answer}\n")
 
     def _draw(self, chance: random.Random) -> tuple[str, np.ndarray, np.random.Generator]:
@@ -62,11 +62,11 @@ class CommonWordsPrompts:
 
     def fit(self, draw: PromptDraw, budget: int, counts: TokenCounts) -> tuple[int, int]:
         shot, order, _ = self._draw(draw.chance())
-        most = min(self.most_units, max(self.least_units, budget // (2 * self._uncommon) + 1))
-        words, numbers = self._count(counts, self._listed(most))
+        limit = min(self.most_units, max(self.least_units, budget // (2 * self._uncommon) + 1))
+        words, numbers = self._count(counts, self._listed(limit))
         tokens = counts.total([shot], before="\n") + self._common * int(words[order[:_COMMON]].sum())
-        uncommon = self._uncommon * words[self._uncommon_words(order, most)]
-        totals = tokens + np.cumsum(uncommon) + numbers[self._listed(np.arange(1, most + 1)) - 1]
+        uncommon = self._uncommon * words[self._uncommon_words(order, limit)]
+        totals = tokens + np.cumsum(uncommon) + numbers[self._listed(np.arange(1, limit + 1)) - 1]
         units = max(self.least_units, int(np.searchsorted(totals, budget, side="right")))
         return units, int(totals[units - 1])
 

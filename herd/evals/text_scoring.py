@@ -50,8 +50,8 @@ def score_texts(
             batches = [block[start : start + at_once] for start in range(0, len(block), at_once)]
             own = -(-max(0, expected[number] - count) // (length * at_once))
 
-            def score(place: int, batches=batches, done=scored, left=own + later) -> list[float]:  # noqa: ANN001
-                report(done + place, max(done + left, done + len(batches)))
+            def score(place: int, batches=batches, before=scored, after=own + later) -> list[float]:  # noqa: ANN001
+                report(before + place, before + max(after, len(batches)))
                 return engine.score_batch(batches[place])
 
             for values in engine.ranks.map(range(len(batches)), score):
@@ -81,12 +81,12 @@ def _expected_tokens(text: str, limit: int) -> int:
 
 def _first_pieces(tokenizer: TextTokenizer, text: str, limit: int) -> Iterator[list[int]]:
     """The ids of a text in pieces; of its first `limit` tokens, where there is one."""
-    left = limit
+    remaining = limit
     for ids in encode_pieces(tokenizer, text):
-        if limit and len(ids) >= left:
-            yield ids[:left]
+        if limit and len(ids) >= remaining:
+            yield ids[:remaining]
             return
-        left -= len(ids)
+        remaining -= len(ids)
         yield ids
 
 
@@ -133,8 +133,8 @@ def rolling_windows(ids: Iterable[int], length: int) -> Iterator[_Window]:
     """
     source = iter(ids)
     # Ids that may still be read: of the window before, and one more, and those that are to be predicted.
-    held = list(islice(source, 1))
+    recent = list(islice(source, 1))
     while after := list(islice(source, length)):
-        before = held[-1:] if len(after) == length else held[-(length + 1 - len(after)) :]
+        before = recent[-1:] if len(after) == length else recent[-(length + 1 - len(after)) :]
         yield before, after
-        held = [*held, *after][-(length + 1) :]
+        recent = [*recent, *after][-(length + 1) :]

@@ -16,7 +16,7 @@ from herd.core.records import Message
 from herd.evals.robustness import (
     BASE,
     FACTORS,
-    TEMPLATES,
+    QUESTION_TEMPLATES,
     VARIANTS,
     PromptVariant,
     adversarial_ratio,
@@ -76,7 +76,7 @@ def test_variants_differ_from_the_base_in_one_thing() -> None:
                    if getattr(variant, field) != getattr(BASE, field)]  # fmt: skip
         assert len(changed) == (variant.factor != "base")
         assert {"labels": "labels", "form": "labels"}.get("".join(changed), "".join(changed)) in (variant.factor, "")
-    assert len(TEMPLATES) == 5
+    assert len(QUESTION_TEMPLATES) == 5
     assert [variant.factor for variant in variants_of(("order",))] == ["base"] + ["order"] * 8
 
 

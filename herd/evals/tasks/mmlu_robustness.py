@@ -64,16 +64,16 @@ def mmlu_robustness(
     which things are varied. num_fewshot: shots of the subject; their labels go by fours.
     Source: Llama 3, 5.1.2; Hendrycks et al. 2021 (MMLU).
     """
-    asked = benchmark_rows(data, split, _DATA)
+    questions = benchmark_rows(data, split, _DATA)
     by_subject: dict[str, list[DatasetRow]] = {}
     for row in benchmark_rows(data, "dev", _DATA).rows if num_fewshot else ():
         by_subject.setdefault(row["subject"], []).append(row)
-    rows = _evenly(asked.rows, limit)
+    rows = _evenly(questions.rows, limit)
     shots = {row["subject"]: by_subject.get(row["subject"], [])[:num_fewshot] for row in rows}
-    few = next((subject for subject, own in shots.items() if len(own) < num_fewshot), None)
-    if few is not None:
-        raise DataError(f"{num_fewshot} shots are wanted and {few!r} has {len(shots[few])}; set num_fewshot lower")
-    return robustness_task(rows, shots, factors, asked.notes)
+    short = next((subject for subject, own in shots.items() if len(own) < num_fewshot), None)
+    if short is not None:
+        raise DataError(f"{num_fewshot} shots are wanted and {short!r} has {len(shots[short])}; set num_fewshot lower")
+    return robustness_task(rows, shots, factors, questions.notes)
 
 
 def _evenly(rows: Sequence[DatasetRow], limit: int) -> list[DatasetRow]:

@@ -262,4 +262,4 @@ def key_words(words: str | None) -> NeedleWords:
 def _all_words(words: str | None) -> list[str]:
     if words is not None:
         return read_words(words)
-    return sorted({word for part in ("noun", "adjective", "verb") for word in english_words(part)})
+    return sorted({*english_words("noun"), *english_words("adjective"), *english_words("verb")})
