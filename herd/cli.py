@@ -15,6 +15,9 @@ from herd.commands import (
     compare,
     curate,
     dpo,
+    eval_compare,
+    eval_contamination,
+    eval_report,
     evaluate,
     export,
     extract,
@@ -26,6 +29,7 @@ from herd.commands import (
     pretrain,
     reward,
     run,
+    sandbox,
     sft,
     show,
     study,
@@ -38,7 +42,8 @@ from herd.core.terminal import safe_output
 INTERRUPT_EXIT_CODE = 130
 _FILES = (
     run, pretrain, sft, dpo, reward, study, plan, budget, threshold, metrics, back_test, curate, sweep_thresholds,
-    extract, judge_data, show, list_plugins, evaluate, adversarial, chat, compare, export, import_model, acceptance,
+    extract, judge_data, show, list_plugins, evaluate, adversarial, eval_compare,
+    eval_contamination, eval_report, chat, compare, export, import_model, sandbox, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 
@@ -56,7 +61,25 @@ _WHOLE_RECIPES = {"run", "pretrain", "study"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 1 for failed, 2 for wrong use, 130 for Ctrl-C."""
     with safe_output():
-        return _dispatch(parser().parse_args(arguments))
+        return _dispatch(_parse(_join_name(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options. Names of tasks may stand after options, too, where argparse alone would not look for them."""
+    top = parser()
+    options, rest = top.parse_known_args(words)
+    if rest and (not isinstance(getattr(options, "tasks", None), list) or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.tasks += rest
+    return options
+
+
+def _join_name(arguments: Sequence[str]) -> list[str]:
+    """Puts a command's name of two words, such as `eval compare`, into one argument, as the parser knows it."""
+    words = list(arguments)
+    name = " ".join(words[:2])
+    return [name, *words[2:]] if any(command.name == name for command in COMMANDS) else words
 
 
 def _dispatch(options: argparse.Namespace) -> int:

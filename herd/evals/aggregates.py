@@ -27,7 +27,7 @@ def ratio_of(part: str, count: str) -> Metric:
     over examples."""
 
     def ratio(grades: Sequence[Sequence[Grade]]) -> Interval:
-        sums, counts = ([sum(own) for own in _parts(grades, name)] for name in (part, count))
+        sums, counts = list(map(sum, _parts(grades, part))), list(map(sum, _parts(grades, count)))
         return ratio_mean(sums, counts, least=0.0) if sum(counts) else Interval(math.nan, -math.inf, math.inf)
 
     return ratio
@@ -44,8 +44,11 @@ def perplexity_of(part: str) -> Metric:
 
 
 def _parts(grades: Sequence[Sequence[Grade]], part: str) -> list[list[float]]:
-    rows = [[grade.parts[part] for grade in own if grade.score is not None and part in grade.parts] for own in grades]
-    return [row for row in rows if row]
+    rows: list[list[float]] = []
+    for own in grades:
+        if row := [grade.parts[part] for grade in own if grade.score is not None and part in grade.parts]:
+            rows.append(row)
+    return rows
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from herd.core.errors import HerdError
 from herd.core.records import Message
 from herd.evals.answers import AnswerRecord, AnswerStore, RunSettings, TaskAnswers
 from herd.evals.harness import weigh_choices
-from herd.evals.replay import Ending, ReplayedAnswer
+from herd.evals.replay import AnswerEnding, ReplayedAnswer
 from herd.evals.resumable import PROMPT_SETTINGS, answer_of
 from herd.evals.sized import SizedTask
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Task
@@ -43,7 +43,7 @@ class AnswerRun:
     label: str
     model: str
     prompt: Mapping[str, Any]
-    ending: Ending
+    ending: AnswerEnding
     sampling: str
     k: int
     grader: str
@@ -124,7 +124,7 @@ def run_of(answers: TaskAnswers, label: str) -> AnswerRun:
         label,
         json.dumps(dict(settings.model), sort_keys=True),
         prompt_causes(prompt),
-        Ending(tuple(generation.get("stop", ())), int(generation.get("max_tokens", 0))),
+        AnswerEnding(tuple(generation.get("stop", ())), int(generation.get("max_tokens", 0))),
         json.dumps([generation.get(name) for name in ("temperature", "top_p")]),
         int(generation.get("k", 1)),
         _grading_of(settings),
@@ -142,13 +142,12 @@ def prompt_causes(prompt: Mapping[str, Any]) -> dict[str, Any]:
         "shots": ("num_fewshot", "fewshot_seed"),
         "prompt wording": ("prompt_style", "prompt_suffix", "scoring", "truncate_left"),
     }
-    return {cause: [prompt.get(key) for key in keys] for cause, keys in names.items()}
+    return {cause: list(map(prompt.get, keys)) for cause, keys in names.items()}
 
 
 def _grading_of(settings: RunSettings) -> str:
     """What of a task's settings grading depends on, as text."""
-    rows = {
-        address: {name: value for name, value in (own or {}).items() if name not in _NO_GRADING}
-        for address, own in settings.settings.items()
-    }
+    rows = []
+    for address, own in sorted(settings.settings.items()):
+        rows.append([address, {name: value for name, value in (own or {}).items() if name not in _NO_GRADING}])
     return json.dumps(rows, sort_keys=True)

@@ -244,7 +244,8 @@ class AnswerStore:
     def tasks(self) -> dict[str, TaskAnswers]:
         """By the task's name, in alphabetical order. Raises ArtifactError when the folder holds none."""
         folders = sorted(self.folder.glob(f"*/{SETTINGS_FILE}")) if self.folder.is_dir() else []
-        found = {answers.settings().task: answers for answers in (TaskAnswers(place.parent) for place in folders)}
+        answers = [TaskAnswers(place.parent) for place in folders]
+        found = {own.settings().task: own for own in answers}
         if not found:
             raise ArtifactError(
                 f"{self.folder} holds no answers; `herd eval MODEL TASKS --out {self.folder}` writes some"

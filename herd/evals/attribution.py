@@ -18,6 +18,7 @@ Source: Shapley 1953 (A Value for n-Person Games); Faigle & Kern 1992 (over the 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,9 +43,13 @@ def steps_between(known: frozenset[Mask], count: int) -> tuple[Switch, ...]:
     if not {0, last} <= known:
         raise ValueError("both runs' own scores have to be known")
     order = sorted(known, key=lambda mask: (mask.bit_count(), mask))
-    before = {mask: [low for low in order if low != mask and low & mask == low] for mask in order}
+    before: dict[Mask, list[Mask]] = {mask: [] for mask in order}
+    after: dict[Mask, list[Mask]] = {mask: [] for mask in order}
+    for low, high in itertools.permutations(order, 2):
+        if low & high == low:
+            before[high].append(low)
+            after[low].append(high)
     from_first = _longest(order, before, 0)
-    after = {mask: [high for high in order if high != mask and high & mask == mask] for mask in order}
     to_last = _longest(order[::-1], after, last)
     length, ways = from_first[last]
     steps = []

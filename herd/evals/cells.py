@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from herd.evals.answer_runs import AnswerRun
 from herd.evals.answers import AnswerRecord
 from herd.evals.attribution import Mask
-from herd.evals.replay import Ending, ReplayedAnswer, replay
+from herd.evals.replay import AnswerEnding, ReplayedAnswer, replay
 from herd.evals.resumable import grade_of
 from herd.evals.scores import best_of_k
 from herd.evals.task import Grade
@@ -25,7 +25,7 @@ STOP, LIMIT, EXTRACTION, SAMPLES = "stop strings", "token limit", "extraction", 
 
 
 @dataclass(frozen=True)
-class Cell:
+class ItemCell:
     """What an item scores under some settings. truncated, unparsed: the share of its answers that are."""
 
     value: float
@@ -93,9 +93,9 @@ class ItemCells:
         """How many runs' answers are used."""
         return len(self._by_mask)
 
-    def of_item(self, name: str) -> dict[Mask, Cell]:
+    def of_item(self, name: str) -> dict[Mask, ItemCell]:
         """The cells of an item that both runs have and that is void in neither."""
-        cells: dict[Mask, Cell] = {}
+        cells: dict[Mask, ItemCell] = {}
         shift, count = len(self.names.answers), len(self.names.grading)
         for mask, run in self._by_mask.items():
             records = run.records.get(name, ())
@@ -122,7 +122,7 @@ class ItemCells:
                 return None
         return mask
 
-    def _graded_again(self, run: AnswerRun, records: Sequence[AnswerRecord], switched: int) -> Cell | None:
+    def _graded_again(self, run: AnswerRun, records: Sequence[AnswerRecord], switched: int) -> ItemCell | None:
         """What a run's answers to an item score with the grading causes in `switched` as in the second run, the others
         as in the first."""
         sides = {
@@ -130,7 +130,7 @@ class ItemCells:
             for place, name in enumerate(self.names.grading)
         }
         stop, limit, grader, best_of = (sides.get(name, self._first) for name in (STOP, LIMIT, EXTRACTION, SAMPLES))
-        ending = Ending(stop.ending.stop, limit.ending.max_tokens)
+        ending = AnswerEnding(stop.ending.stop, limit.ending.max_tokens)
         grades, truncated = [], []
         for record in records:
             answer = _replayed(run, record, ending)
@@ -142,7 +142,7 @@ class ItemCells:
         return _cell(grades, truncated, best_of.k)
 
 
-def _replayed(run: AnswerRun, record: AnswerRecord, ending: Ending) -> ReplayedAnswer | None:
+def _replayed(run: AnswerRun, record: AnswerRecord, ending: AnswerEnding) -> ReplayedAnswer | None:
     if run.output != "generate":
         return ReplayedAnswer(record.response, False)
     return replay(record, run.ending, ending)
@@ -156,17 +156,17 @@ def _grade(run: AnswerRun, grader: AnswerRun, record: AnswerRecord, answer: Repl
     return grader.regrade(record, answer)
 
 
-def own_cell(run: AnswerRun, name: str) -> Cell | None:
+def own_cell(run: AnswerRun, name: str) -> ItemCell | None:
     """What the item scored in its own run; None where it was not asked, or is void."""
     records = run.records.get(name, ())
     return _cell(list(map(grade_of, records)), [record.finish_reason == "length" for record in records], run.k)
 
 
-def _cell(grades: Sequence[Grade], truncated: Sequence[bool], k: int) -> Cell | None:
+def _cell(grades: Sequence[Grade], truncated: Sequence[bool], k: int) -> ItemCell | None:
     value = best_of_k(grades, k)
     if value is None:
         return None
-    return Cell(value, sum(truncated) / len(truncated), sum(grade.unparsed for grade in grades) / len(grades))
+    return ItemCell(value, sum(truncated) / len(truncated), sum(grade.unparsed for grade in grades) / len(grades))
 
 
 def _value_of(run: AnswerRun, cause: str) -> object:

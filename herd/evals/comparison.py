@@ -14,7 +14,7 @@ from fractions import Fraction
 from herd.core.errors import DataError
 from herd.evals.answer_runs import AnswerRun
 from herd.evals.attribution import Causes, item_parts
-from herd.evals.cells import Cell, ItemCells, differing_prompts, own_cell
+from herd.evals.cells import DRAWS, ItemCell, ItemCells, differing_prompts, own_cell
 from herd.evals.intervals import Interval, bootstrap_mean, wilson
 from herd.evals.significance import PairedTest, paired_items_needed, paired_test
 
@@ -75,13 +75,15 @@ def compare_runs(first: AnswerRun, second: AnswerRun, others: Sequence[AnswerRun
             f"{first.label} and {second.label} share no item of {first.task} with a score; compare answers to the same"
         )
     points, symptoms = _split(cells, common)
-    parts = [_cause_part(causes, by_item, common, cells) for causes, by_item in points.items()]
+    told = {causes: own for causes, own in points.items() if causes != (DRAWS,) or any(own.values())}
+    parts = [_cause_part(causes, own, common, cells) for causes, own in told.items()]
     means = [_mean(list(own.values())) for own in scores]
     rest = means[1] - means[0] - sum((_mean(list(by_item.values())) for by_item in points.values()), Fraction(0))
     if rest:
         others_count = len(scores[0].keys() ^ scores[1].keys())
         parts.append(CausePart((ITEMS,), _without_interval(float(100 * rest)), others_count, "counted"))
-    paired = paired_test(*([own[name] for name in common] for own in scores))
+    first_scores, second_scores = (list(map(own.__getitem__, common)) for own in scores)
+    paired = paired_test(first_scores, second_scores)
     return TaskComparison(
         first.task,
         (first.label, second.label),
@@ -116,7 +118,7 @@ def _split(cells: ItemCells, common: Sequence[str]) -> tuple[_Points, dict[str, 
     return dict(points), dict(symptoms)
 
 
-def _symptom(before: Cell, after: Cell) -> str:
+def _symptom(before: ItemCell, after: ItemCell) -> str:
     if before.truncated != after.truncated:
         return TRUNCATED
     return UNPARSED if before.unparsed != after.unparsed else CONTENT

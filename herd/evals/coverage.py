@@ -57,7 +57,7 @@ class ItemNgrams:
     def __init__(self, items: Sequence[str], *, ngram: int = NGRAM, split: Split = ngram_words) -> None:
         if ngram < 1:
             raise SettingsError(f"n-grams of {ngram} tokens cover nothing; take {NGRAM}")
-        self.ngram, self._split = ngram, split
+        self.ngram, self.split = ngram, split
         self._vocabulary: dict[str, int] = {}
         self._items = [self._ids(split(text), grow=True) for text in items]
         grams = [list(_windows(ids, ngram)) for ids in self._items]
@@ -73,11 +73,11 @@ class ItemNgrams:
 
     def coverage(self, texts: Iterable[str]) -> Coverage:
         """Reads the corpus once; a document is looked at on its own."""
-        found: set[tuple[int, ...]] = set()
-        documents = words = 0
-        for ids, count in self._batches(texts):
-            documents, words = documents + count, words + int((ids != 0).size)
-            found |= self._found_in(ids)
+        (found,) = measure_coverage([self], texts)
+        return found
+
+    def covered_by(self, found: set[tuple[int, ...]], documents: int, words: int) -> Coverage:
+        """How much of the items these n-grams cover."""
         rows = [self._covered(own, ids, found) for own, ids in zip(self._grams, self._items, strict=True)]
         return Coverage(tuple(share for share, _ in rows), tuple(run for _, run in rows), documents, words)
 
@@ -88,22 +88,13 @@ class ItemNgrams:
         known = self._vocabulary.get
         return [known(word, 0) for word in words]
 
-    def _batches(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, int]]:
-        """Words of several documents with a gap between, and how many documents these are."""
-        batch: list[int] = []
-        count = 0
-        for text in texts:
-            batch += self._ids(self._split(text))
-            batch.append(0)
-            count += 1
-            if len(batch) >= _BATCH_WORDS:
-                yield np.asarray(batch, np.uint64), count
-                batch, count = [], 0
-        if count:
-            yield np.asarray(batch, np.uint64), count
-
-    def _found_in(self, ids: np.ndarray) -> set[tuple[int, ...]]:
-        """The n-grams of items among these words: by hash, and then word for word."""
+    def find(self, documents: Sequence[Sequence[str]]) -> set[tuple[int, ...]]:
+        """The n-grams of items in the words of these documents: by hash, and then word for word."""
+        numbers: list[int] = []
+        for words in documents:
+            numbers += self._ids(words)
+            numbers.append(0)  # a gap between
+        ids = np.asarray(numbers, np.uint64)
         if len(ids) < self.ngram or not len(self._hashes):
             return set()
         gaps = np.concatenate([[0], np.cumsum(ids == 0)])
@@ -128,6 +119,32 @@ class ItemNgrams:
         edges = np.flatnonzero(np.diff(np.concatenate([[0], covered.astype(np.int8), [0]])))
         longest = int((edges[1::2] - edges[::2]).max(initial=0))
         return float(covered.sum() / own.sum()), longest
+
+
+def measure_coverage(sets: Sequence[ItemNgrams], texts: Iterable[str]) -> list[Coverage]:
+    """How much of the items of every set, such as of several tasks, a corpus holds, which is read once. All split texts
+    alike."""
+    found: list[set[tuple[int, ...]]] = [set() for _ in sets]
+    documents = words = 0
+    for batch in _batches(texts, sets[0].split if sets else ngram_words):
+        documents, words = documents + len(batch), words + sum(map(len, batch))
+        for own, ngrams in zip(found, sets, strict=True):
+            own |= ngrams.find(batch)
+    return [ngrams.covered_by(own, documents, words) for own, ngrams in zip(found, sets, strict=True)]
+
+
+def _batches(texts: Iterable[str], split: Split) -> Iterator[list[Sequence[str]]]:
+    """The words of several documents at a time."""
+    batch: list[Sequence[str]] = []
+    size = 0
+    for text in texts:
+        batch.append(split(text))
+        size += len(batch[-1])
+        if size >= _BATCH_WORDS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _windows(ids: Sequence[int], ngram: int) -> Iterator[tuple[int, ...]]:

@@ -52,7 +52,7 @@ class BenchmarkData:
     hub: its name on the Hub; config: the part of it; configs: all of its parts, where the benchmark is of several, and
     which the name may hold as `{config}`. names: of its file or folder among others. forms: the first whose columns a
     row has is its own. sizes: rows of the whole release by split. splits: by what words files say theirs.
-    passed_over: words of names of files that are no part of it.
+    passed_over: words of names of files, or of folders in it, that are no part of it.
     """
 
     hub: str
@@ -108,14 +108,14 @@ def find_data(folder: str, source: BenchmarkData) -> str | None:
     """A benchmark's file or folder in one that holds several, or in a folder of it: by its own names, or as the Hub's
     and `datasets`' caches call it; None where there is none."""
     owner = source.hub.replace("/", "___"), source.hub.replace("/", "--")
-    wanted = {
+    labels = {
         _plain(name) for name in (*source.names, source.hub.rpartition("/")[2], owner[0], f"datasets--{owner[1]}")
     }
     root = Path(folder).expanduser()
     for level in ("*", "*/*"):
         for entry in sorted(root.glob(level)):
             name = entry.name if entry.is_dir() else _stem(entry.name)
-            if _plain(name) in wanted and (entry.is_dir() or _suffix(entry.name)):
+            if _plain(name) in labels and (entry.is_dir() or _suffix(entry.name)):
                 return str(entry)
     return None
 
@@ -166,7 +166,7 @@ def _names(place: str, source: BenchmarkData) -> dict[str, str]:
 
 def _belongs(name: str, source: BenchmarkData) -> bool:
     base = PurePosixPath(name).name
-    passed_over = set(source.passed_over) & set(_words(base))
+    passed_over = set(source.passed_over) & set(_words(name))
     return not passed_over and base not in _NO_ROWS and not base.startswith("cache-") and bool(_suffix(base))
 
 
@@ -182,11 +182,11 @@ def _words(name: str) -> list[str]:
 def _split_of(name: str, source: BenchmarkData) -> str:
     """The split that a file's name or a folder's says it holds, the nearest; empty where none does, or several."""
     for part in reversed(PurePosixPath(name).parts):
-        words = _words(part)
-        said = [split for split, own in source.splits.items() if any(word in words for word in own)]
-        if len(said) == 1:
-            return said[0]
-        if said:
+        words = set(_words(part))
+        splits = [split for split, own in source.splits.items() if not words.isdisjoint(own)]
+        if len(splits) == 1:
+            return splits[0]
+        if splits:
             return ""
     return ""
 
@@ -235,7 +235,7 @@ def _labels_beside(file: str) -> list[str]:
 
 
 def _form_of(row: DatasetRow, source: BenchmarkData) -> RowForm | None:
-    return next((form for form in source.forms if all(column in row for column in form.columns)), None)
+    return next((form for form in source.forms if set(form.columns) <= row.keys()), None)
 
 
 def _convert(row: DatasetRow, name: str, number: int, source: BenchmarkData) -> list[DatasetRow]:
@@ -243,10 +243,10 @@ def _convert(row: DatasetRow, name: str, number: int, source: BenchmarkData) -> 
     form = _form_of(row, source)
     where = f"{name}, row {number}"
     if form is None:
-        wanted = " or ".join(", ".join(form.columns) for form in source.forms)
+        labels = " or ".join(", ".join(form.columns) for form in source.forms)
         columns = ", ".join(map(str, row))[:200]
         raise DataError(
-            f"{where} has the columns {columns}; herd reads rows of {source.hub} with {wanted}: rename them"
+            f"{where} has the columns {columns}; herd reads rows of {source.hub} with {labels}: rename them"
         )
     try:
         converted = form.convert(row, name)
@@ -255,7 +255,7 @@ def _convert(row: DatasetRow, name: str, number: int, source: BenchmarkData) -> 
     except (TypeError, ValueError, AttributeError) as fault:
         raise DataError(f"{where} cannot be used ({str(fault)[:120]}); mend it") from None
     if isinstance(converted, list):
-        return [{"id": f"{_identity(name)}/{number}.{part}", **one} for part, one in enumerate(converted, 1)]
+        return [{"id": f"{_identity(name)}/{number}.{part}", **fields} for part, fields in enumerate(converted, 1)]
     return [{"id": f"{_identity(name)}/{number}", **converted}]
 
 
@@ -266,13 +266,13 @@ def _identity(name: str) -> str:
 
 def _with_ids(rows: Iterable[DatasetRow | list[DatasetRow]]) -> list[DatasetRow]:
     """All rows; of those with one id the later ones are numbered."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     unique: list[DatasetRow] = []
     for entry in rows:
         for row in entry if isinstance(entry, list) else [entry]:
             identity = str(row["id"])
-            seen[identity] = seen.get(identity, 0) + 1
-            unique.append({**row, "id": identity if seen[identity] == 1 else f"{identity}#{seen[identity]}"})
+            counts[identity] = counts.get(identity, 0) + 1
+            unique.append({**row, "id": identity if counts[identity] == 1 else f"{identity}#{counts[identity]}"})
     return unique
 
 

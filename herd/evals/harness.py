@@ -24,6 +24,7 @@ from herd.evals.sized import PromptReader, SizedTask, task_for
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Normalization, Prompt, Task
 from herd.evals.text_scoring import check_finite, score_texts
 from herd.generate.engine import CompletionOutput, Engine, ProgressCallback, SamplingParams, score_greedy
+from herd.generate.shared_prompts import can_share_prompts, score_shared
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
@@ -252,8 +253,8 @@ def _score_choices(
         texts = chain.from_iterable(own.after for own in options)
         scored += [continuation(tokenizer, likelihood.unconditional, text) for text in texts]
     report(0, len(scored))
-    greedy = _greedy(engine, scored, report) if likelihood.greedy else None
-    logps = greedy[0] if greedy else _log_probs(engine, *_columns(scored), report)
+    scores = _score_pairs(engine, likelihood, scored, report)
+    logps = check_finite([logp for logp, _ in scores])
     answers: list[GradedAnswer] = []
     likelihoods: list[ChoiceLikelihoods] = []
     start = 0
@@ -265,7 +266,7 @@ def _score_choices(
         unconditional = tuple(logps[len(pairs) + row] for row in rows) if len(scored) > len(pairs) else ()
         weighed = weigh_choices(likelihood.normalize, own.after, nats, lengths, unconditional)
         best = max(range(len(nats)), key=lambda n: (weighed[n], -n))
-        text = own.texts[best] if greedy is None or greedy[1][rows[best]] else ""
+        text = own.texts[best] if not likelihood.greedy or scores[rows[best]][1] else ""
         answer = ModelAnswer(text, Message("assistant", text), chat, True, best, tuple(nats))
         prompt, ids = own.prompts[best], pairs[rows[best]]
         answers.append(
@@ -312,12 +313,15 @@ def weigh_choices(
     return [logp / max(1, size) for logp, size in zip(nats, lengths[normalize], strict=True)]
 
 
-def _greedy(
-    engine: Engine, pairs: Sequence[tuple[list[int], list[int]]], report: ProgressCallback
-) -> tuple[list[float], list[bool]]:
-    """How likely every text is, and whether the model would have written it."""
-    rows = score_greedy(engine, *_columns(pairs), report)
-    return check_finite([logp for logp, _ in rows]), [written for _, written in rows]
+def _score_pairs(
+    engine: Engine, likelihood: LogLikelihood, pairs: Sequence[tuple[list[int], list[int]]], report: ProgressCallback
+) -> list[tuple[float, bool]]:
+    """How likely every text is, and where it is asked for whether the model would have written it."""
+    if likelihood.share_prompts and can_share_prompts(engine.model):
+        return score_shared(engine, pairs, report)
+    if likelihood.greedy:
+        return score_greedy(engine, *_columns(pairs), report)
+    return [(logp, False) for logp in engine.score(*_columns(pairs), report)]
 
 
 def _columns(pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[list[list[int]], list[list[int]]]:

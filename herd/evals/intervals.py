@@ -142,19 +142,3 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, *, resamples: int = 200
     rng = np.random.default_rng(seed)
     means = sample[rng.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1)
     return Interval(float(sample.mean()), *percentiles(means))
-
-
-def macro_mean(groups: Sequence[Sequence[float]], *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of the groups' means with its percentile bootstrap interval, drawn inside every group; unbounded where
-    every group has a single value."""
-    if not groups:
-        return Interval(math.nan, -math.inf, math.inf)
-    rng = np.random.default_rng(seed)
-    means = np.zeros(resamples)
-    for group in groups:
-        sample = np.asarray(group, float)
-        means += sample[rng.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1) / len(groups)
-    value = sum(float(np.mean(group)) for group in groups) / len(groups)
-    if all(len(group) < 2 for group in groups):
-        return Interval(value, -math.inf, math.inf)
-    return Interval(value, *percentiles(means))

@@ -13,7 +13,7 @@ from herd.evals.answers import AnswerRecord
 
 
 @dataclass(frozen=True)
-class Ending:
+class AnswerEnding:
     """What ends answers. max_tokens: 0 where it is not known."""
 
     stop: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class ReplayedAnswer:
     truncated: bool
 
 
-def replay(record: AnswerRecord, own: Ending, wanted: Ending) -> ReplayedAnswer | None:
+def replay(record: AnswerRecord, own: AnswerEnding, wanted: AnswerEnding) -> ReplayedAnswer | None:
     """The answer under the ending `wanted`, which was given under `own`; None where a part of it was never written.
 
     A stop string ends a text at its first place. Where the end of an answer is not known (other harnesses store the
@@ -54,7 +54,7 @@ def replay(record: AnswerRecord, own: Ending, wanted: Ending) -> ReplayedAnswer 
     return ReplayedAnswer(record.response, False)
 
 
-def _ended_by_context(record: AnswerRecord, own: Ending) -> bool:
+def _ended_by_context(record: AnswerRecord, own: AnswerEnding) -> bool:
     """Whether the model's context was full before the limit was reached, as it would be under any other."""
     return 0 < record.tokens < own.max_tokens
 

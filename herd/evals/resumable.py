@@ -165,10 +165,11 @@ def stored_score(task: Task, records: Mapping[AnswerKey, AnswerRecord]) -> Score
         return TextScore(nats, tuple(row.tokens for row in rows), tuple(row.utf8_bytes for row in rows))
     generation = task.output_type if isinstance(task.output_type, Generate) else Generate()
     samples = range(generation.num_samples)
-    keys = [[(example.id, sample) for sample in samples] for example in task.examples]
+    keys = list(itertools.product((example.id for example in task.examples), samples))
     nothing = Grade(None, reason="not answered")
-    grades = [[grade_of(records[key]) if key in records else nothing for key in own] for own in keys]
-    own_records = [records[key] for key in itertools.chain.from_iterable(keys) if key in records]
+    verdicts = [grade_of(records[key]) if key in records else nothing for key in keys]
+    grades = [verdicts[start : start + len(samples)] for start in range(0, len(verdicts), len(samples))]
+    own_records = [records[key] for key in keys if key in records]
     turns = sum(1 + len(record.earlier) for record in own_records)
     score = TaskScore(
         tuple(best_of_k(own, generation.k) for own in grades),
@@ -255,7 +256,14 @@ def run_settings(
         generation, kind = {"normalize": output.normalize, "greedy": output.greedy}, "likelihood"
     else:
         generation, kind = {}, "perplexity"
-    return RunSettings(use.name, tasks.dump(use), model, prompt, generation, kind)
+    # Fewer or more of its examples are the same answers.
+    rows = {address: {name: own[name] for name in own if name != "limit"} for address, own in tasks.dump(use).items()}
+    return RunSettings(use.name, rows, model, prompt, generation, kind)
+
+
+def limit_examples(task: Task, use: PluginConfig, limit: int) -> Task:
+    """The task with the first `limit` of its examples, all when 0; a task with such a setting of its own knows best."""
+    return replace(task, examples=task.examples[:limit]) if limit and "limit" not in use.settings else task
 
 
 def model_identity(folder: Path, dtype: str) -> dict[str, Any]:

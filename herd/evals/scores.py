@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from herd.core.terminal import count_of
-from herd.evals.intervals import Interval, bootstrap_mean, macro_mean, ratio_mean, wilson
+from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
 from herd.evals.results import GroupShare, Sample, TaskResult, TextResult
+from herd.evals.significance import macro_mean
 from herd.evals.task import Grade, ModelAnswer
 from herd.judge.best_of import mean_of_best
 
@@ -115,7 +116,10 @@ class TaskScore:
     def macro(self) -> Interval | None:
         """The mean over groups, each of which counts as much, with its 95 % interval by bootstrap inside the groups;
         None without groups."""
-        return macro_mean(list(filter(None, self.by_group.values()))) if self.groups else None
+        if not self.groups:
+            return None
+        rows = [row for row in zip(self.scores, self.groups, strict=True) if row[0] is not None]
+        return macro_mean([score for score, _ in rows if score is not None], [group for _, group in rows])
 
     @property
     def unparsed(self) -> int:

@@ -74,7 +74,8 @@ def majority_at_k(votes: Sequence[Sequence[tuple[str, float]]], k: int, *, draws
             continue
         rng = np.random.default_rng((number, k))
         subsets = (sorted(rng.choice(len(samples), k, replace=False)) for _ in range(draws))
-        means.append(float(np.mean([majority_score([samples[place] for place in subset]) for subset in subsets])))
+        scores = [majority_score(list(map(samples.__getitem__, subset))) for subset in subsets]
+        means.append(float(np.mean(scores)))
     return bootstrap_mean(means)
 
 

@@ -21,7 +21,7 @@ from herd.evals.losses import DEFAULT_LOSS_TOKENS, held_out_losses
 from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.evals.results_file import write_results
-from herd.evals.resumable import evaluate_into, model_identity, run_settings
+from herd.evals.resumable import evaluate_into, limit_examples, model_identity, run_settings
 from herd.evals.sized import PromptReader, task_for
 from herd.evals.task import Task
 from herd.evals.tasks import tasks
@@ -175,12 +175,23 @@ def evaluate_folder(
     progress: Callable[[str], ProgressCallback] = lambda name: no_progress,
     store: AnswerStore | None = None,
     limit: int = 0,
+    apply_chat_template: bool | None = None,
+    truncate_left: bool = False,
 ) -> None:
     """Puts tasks to the model in any folder, one that herd did not make among them; prints each result. progress: by
     the name of a task, what is called with how many of its examples are answered. store: where every answer is kept,
-    and gone on from; the model is only read for answers that are not there. limit: of a task's examples, how many of
-    the first are asked; all when 0."""
-    tokenizer, chat = TextTokenizer.load(folder), kind_of(folder) == "chat"
+    and gone on from; the model is only read for answers that are not there. limit: as of `limit_examples`.
+    apply_chat_template: whether they are put in the chat format; when absent, to a model that was taught one.
+    truncate_left: whether prompts that the context does not hold lose their first tokens.
+
+    Raises SettingsError for a chat format that the model has not.
+    """
+    tokenizer = TextTokenizer.load(folder)
+    chat = kind_of(folder) == "chat" if apply_chat_template is None else apply_chat_template
+    if chat and not tokenizer.template:
+        raise SettingsError(
+            f"{folder} has no chat template; leave --apply-chat-template at auto, or import it with one"
+        )
 
     @functools.cache
     def engine() -> Engine:
@@ -190,17 +201,26 @@ def evaluate_folder(
     identity = model_identity(folder, dtype) if store is not None else {}
     reader = PromptReader(tokenizer, chat, read_shape(folder).max_seq_len)
     for use in uses:
-        task = task_for(tasks.make(use)(), reader)
-        task = replace(task, examples=task.examples[:limit]) if limit else task
+        task = limit_examples(task_for(tasks.make(use)(), reader), use, limit)
         ask = progress(use.name)
         if store is None:
-            report(use.name, evaluate(engine(), tokenizer, task, chat=chat, report=ask))
+            report(use.name, evaluate(engine(), tokenizer, task, chat=chat, report=ask, truncate_left=truncate_left))
             continue
 
         def score_part(part: Task, first: int, tell: ProgressCallback) -> Score:
-            return evaluate(engine(), tokenizer, part, chat=chat, report=tell, first_example=first)
+            return evaluate(
+                engine(),
+                tokenizer,
+                part,
+                chat=chat,
+                report=tell,
+                first_example=first,
+                truncate_left=truncate_left,
+            )
 
-        settings = run_settings(use, task, identity, chat=chat, template=tokenizer.template or "")
+        settings = run_settings(
+            use, task, identity, chat=chat, template=tokenizer.template or "", truncate_left=truncate_left
+        )
         answers = store.open_task(settings)
         score = evaluate_into(answers, use.name, task, score_part, tokenizer=tokenizer, report=ask)
         write_results(store.folder, settings, score)

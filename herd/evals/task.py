@@ -110,6 +110,8 @@ class LogLikelihood:
     `unconditional` alone (`pmi`). contexts: where the choices stand in the prompt and not in what follows it, a
     prompt for each choice, in place of the task's. A choice is then called by its plain prompt and what follows.
     greedy: there is one text, and it is the model's answer if it would have written it, else nothing is.
+    share_prompts: whether a prompt may be read once for its choices, and what it has in common with the prompt before
+    not again, which changes scores by rounding; on a CPU it is.
     long_prompts: as of `Generate`; none may stay unanswered.
 
     Source: Brown et al. 2020 (GPT-3), 2.4, for what is taken off; Trinh and Le 2018 for partial scoring; lm-evaluation-
@@ -121,6 +123,7 @@ class LogLikelihood:
     unconditional: str = "Answer:"
     contexts: Callable[[Example], Sequence[Prompt | str]] | None = None
     greedy: bool = False
+    share_prompts: bool = False
     long_prompts: Literal["refuse", "truncate_left"] = "refuse"
 
 

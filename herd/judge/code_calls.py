@@ -18,13 +18,16 @@ _TOKEN = re.compile(
     r"""|\d[\w.]*(?:(?<=[eE])[+-]\d+\w*)?|.""",
     re.DOTALL,
 )
+# What upstream's grammars take for a program without a call; of all else they say that it is none.
+_JAVA_NO_CALL = re.compile(r"new\s.*\)", re.DOTALL)
+_JAVASCRIPT_NO_CALL = re.compile(r"new\s.*|[\w$.]+;?|\"[^\"]*\"|'[^']*'", re.DOTALL)
 _NEW_TYPE = re.compile(r"\bnew\s+[\w.$]+$")
 _OPEN, _CLOSE = "([{", {")": "(", "]": "[", "}": "{"}
 
 
 def java_calls(text: str) -> Any:
     """The call as a list of one; {} where there is none. Raises ValueError where it cannot be read."""
-    parts = _function_and_arguments(text)
+    parts = _function_and_arguments(text, _JAVA_NO_CALL)
     if parts is None:
         return {}
     function, arguments = parts
@@ -33,18 +36,18 @@ def java_calls(text: str) -> Any:
 
 def javascript_calls(text: str) -> Any:
     """The call as a list of one; None where there is none. Raises ValueError where it cannot be read."""
-    parts = _function_and_arguments(text)
+    parts = _function_and_arguments(text, _JAVASCRIPT_NO_CALL)
     if parts is None:
         return None
     function, arguments = parts
     return [{function: _named(arguments, java=False)}]
 
 
-def _function_and_arguments(text: str) -> tuple[str, list[str]] | None:
+def _function_and_arguments(text: str, no_call: re.Pattern[str]) -> tuple[str, list[str]] | None:
     match = _CALL.match(text)
     if match is None:
-        if text.strip() and not _balanced(text):
-            raise ValueError("brackets or quotes do not match")
+        if text.strip() and not no_call.fullmatch(text.strip()):
+            raise ValueError("it is no call")
         return None
     arguments, end = _split(text, match.end())
     rest = text[end:].strip()

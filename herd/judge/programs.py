@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from herd.judge.verdict import MAX_ANSWER_CHARACTERS, AnswerVerdict, unparsed_verdict
 
-TestStyle = Literal["check", "asserts", "unittest", "pytest", "doctest"]
+HarnessStyle = Literal["check", "asserts", "unittest", "pytest", "doctest"]
 # What ends a completion of HumanEval: the next thing at the top of the file. Source: Chen et al. 2021, section 2.3.
 HUMANEVAL_STOPS = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint")
 # lm-eval's for mbpp.
@@ -31,22 +31,23 @@ _ALIASES = {
 }
 
 
-class TestResult(Protocol):
+class HarnessResult(Protocol):
     """What tests said. passed None: nobody could tell, which is the machine's fault."""
 
-    __test__ = False
-    passed: bool | None
-    reason: str
-    passed_tests: int
-    failed_tests: int
+    @property
+    def passed(self) -> bool | None: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def passed_tests(self) -> int: ...
+    @property
+    def failed_tests(self) -> int: ...
 
 
-class TestRunner(Protocol):
+class ProgramHarness(Protocol):
     """What runs tests against code that nobody trusts, such as `herd.sandbox.server.SandboxServer`."""
 
-    __test__ = False
-
-    def run_tests(self, code: str, tests: str, *, style: TestStyle, entry_point: str = "") -> TestResult:
+    def run_tests(self, code: str, tests: str, *, style: HarnessStyle, entry_point: str = "") -> HarnessResult:
         """Whether the code passes the tests."""
         ...
 
@@ -133,7 +134,7 @@ def chat_program(stub: str, answer: str, *, entry_point: str, language: str = "p
 
 
 def grade_program(
-    code: str | None, tests: str, runner: TestRunner, *, style: TestStyle = "check", entry_point: str = ""
+    code: str | None, tests: str, runner: ProgramHarness, *, style: HarnessStyle = "check", entry_point: str = ""
 ) -> AnswerVerdict:
     """Whether the program passes its tests; void where the runner could not tell. code None: no program was found."""
     if code is None:

@@ -9,6 +9,7 @@ import pytest
 
 from herd.cli import main
 from herd.world import tasks as world_tasks
+from tests.evals.servers import FakeServer, chat_reply
 from tests.serve.test_compare import chat_model
 
 assert world_tasks  # whose `arithmetic` is asked
@@ -51,3 +52,45 @@ def test_what_cannot_be_asked_is_wrong_use(
 ) -> None:
     assert main(["eval", str(chat_model(tmp_path / "model")), *tasks]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_answers_are_kept_with_a_page_and_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, out = chat_model(tmp_path / "model"), tmp_path / "out"
+    command = ["eval", str(model), "arithmetic: {questions: 5}", "--device", "cpu", "--out", str(out)]
+    assert main([*command, "--limit", "3", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["tasks"]["arithmetic"]["questions"] == 3
+    assert f"page: {out / 'index.html'}" in told.err
+    assert len((out / "arithmetic" / "answers.jsonl").read_text().splitlines()) == 3
+    assert main(command) == 0
+    assert len((out / "arithmetic" / "answers.jsonl").read_text().splitlines()) == 5
+    assert (out / "index.html").exists()
+    assert json.loads((out / "results.json").read_text())["n-samples"]["arithmetic"]["original"] == 5
+    capsys.readouterr()
+    assert main([*command[:2], "arithmetic: {questions: 6}", *command[3:]]) == 2
+    assert "another `settings" in capsys.readouterr().err
+
+
+def test_a_model_behind_an_address_is_measured_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "sums.jsonl"
+    rows.write_text("".join(json.dumps({"question": f"{a} + 1", "answer": str(a + 1)}) + "\n" for a in range(4)))
+
+    def say(route: str, body: dict):
+        return 200, {}, chat_reply(str(int(body["messages"][-1]["content"].split()[0]) + 1))
+
+    with FakeServer(say).running() as server:
+        command = ["eval", server.address, "--model", "small", f"short_answer: {{data: {rows}}}"]
+        assert main([*command, "--limit", "3", "--out", str(tmp_path / "out")]) == 0
+        assert capsys.readouterr().out.startswith("short_answer         1.000")
+        assert len(server.asked) == 3
+        assert main([*command, "--out", str(tmp_path / "out"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["tasks"]["short_answer"]["questions"] == 4
+        assert main([*command, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["model"] == f"small at {server.address}"
+        assert main(["eval", server.address, command[-1]]) == 2
+        assert "give one with --model" in capsys.readouterr().err
+        command[3] = "other"
+        assert main([*command, "--out", str(tmp_path / "out")]) == 2
+        assert "another `model.name`" in capsys.readouterr().err
+    settings = json.loads((tmp_path / "out" / "short_answer" / "settings.json").read_text())
+    assert settings["model"] == {"name": "small", "address": server.address}

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from herd.evals.answer_runs import AnswerRun
 from herd.evals.answers import AnswerRecord, text_sha256
-from herd.evals.replay import Ending, ReplayedAnswer
+from herd.evals.replay import AnswerEnding, ReplayedAnswer
 from herd.evals.task import Grade
 
 Model = Callable[[str], str]  # from an item to all that it would write, if nothing ended it but itself
@@ -46,7 +46,7 @@ def planted_run(
     settings = {"chat template": "none", "shots": 0, **(prompt or {})}
     rows: dict[str, tuple[AnswerRecord, ...]] = {}
     for item in items:
-        record = ended(model(item), Ending(stop, max_tokens))
+        record = ended(model(item), AnswerEnding(stop, max_tokens))
         grade = GRADERS[grader](item, record.response)
         asked = f"{settings} {item}"
         rows[item] = (
@@ -60,11 +60,11 @@ def planted_run(
         return GRADERS[grader](record.id, answer.text) if knows_grader else None
 
     return AnswerRun(
-        "sums", label, name or label, settings, Ending(stop, max_tokens), "greedy", 1, grader, rows, regrade
+        "sums", label, name or label, settings, AnswerEnding(stop, max_tokens), "greedy", 1, grader, rows, regrade
     )
 
 
-def ended(text: str, ending: Ending) -> AnswerRecord:
+def ended(text: str, ending: AnswerEnding) -> AnswerRecord:
     """The record of a text that was written up to its end, a stop string or the limit."""
     places = [(text.find(stop), stop) for stop in ending.stop if stop in text]
     at, stop = min(places, default=(len(text), ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from herd.evals.cells import Cell, ItemCells, cause_names, differing_prompts, own_cell
+from herd.evals.cells import ItemCell, ItemCells, cause_names, differing_prompts, own_cell
 from tests.evals.runs import planted_run
 
 ITEMS = ["n1", "n2"]
@@ -30,7 +30,7 @@ def test_an_item_has_the_cells_that_its_texts_tell() -> None:
     second = planted_run("b", model, ITEMS, stop=("\n",), grader="flexible", name="same")
     cells = ItemCells(first, second)
     # 1: the answers of the second; 2: its stop strings. Its answers without them were never written.
-    assert cells.of_item("n1") == {0: Cell(0.0, 0.0, 0.0), 2: Cell(1.0, 0.0, 0.0), 3: Cell(1.0, 0.0, 0.0)}
+    assert cells.of_item("n1") == {0: ItemCell(0.0, 0.0, 0.0), 2: ItemCell(1.0, 0.0, 0.0), 3: ItemCell(1.0, 0.0, 0.0)}
     assert cells.incomplete
     assert cells.num_runs == 2
 
@@ -40,4 +40,4 @@ def test_a_void_item_has_no_cell_of_its_own() -> None:
     void = replace(run, records={"n1": (replace(run.records["n1"][0], score=None),)})
     assert own_cell(void, "n1") is None
     assert own_cell(void, "n2") is None
-    assert own_cell(run, "n1") == Cell(1.0, 0.0, 0.0)
+    assert own_cell(run, "n1") == ItemCell(1.0, 0.0, 0.0)

@@ -455,3 +455,29 @@ def test_long_prompts_lose_their_first_tokens_only_where_asked_and_are_counted()
     assert isinstance(written, TaskScore)
     assert written.left_truncated == 1
     assert len(TOKENIZER.encode(written.answers[0].full_prompt)) <= 64
+
+
+def test_prompts_that_are_read_once_give_the_same_scores() -> None:
+    def long(example: Example) -> str:
+        return f"we saw the boat on the river and then after {example.row['a']} comes"
+
+    plain = Task(SUMS, long, LogLikelihood(lambda example: CHOICES, "pmi"))
+    shared = Task(SUMS, long, LogLikelihood(lambda example: CHOICES, "pmi", share_prompts=True))
+    for chat in (False, True):
+        told, again = (heard_answers(task)[1] if not chat else _in_chat(task) for task in (plain, shared))
+        for first, second in zip(told, again, strict=True):
+            assert second.log_likelihoods == pytest.approx(first.log_likelihoods, abs=1e-4)
+            assert second.choice == first.choice
+
+
+def _in_chat(task: Task) -> list[ModelAnswer]:
+    network = model(replace(SMALL, vocab_size=TOKENIZER.vocab_size, max_seq_len=256))
+    engine = Engine(network, TOKENIZER.stop_token_ids, tokenizer=TOKENIZER)
+    answers: list[ModelAnswer] = []
+
+    def hear(example: Example, answer: ModelAnswer) -> Grade:
+        answers.append(answer)
+        return Grade(1.0)
+
+    evaluate(engine, TOKENIZER, replace(task, grade=hear), chat=True)
+    return answers

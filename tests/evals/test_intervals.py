@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from herd.evals.intervals import (
     Interval,
     bootstrap_mean,
-    macro_mean,
     paired_gain,
     paired_share_gain,
     ratio_mean,
@@ -116,13 +115,3 @@ def test_bounds_stay_where_a_value_can_be() -> None:
     assert ratio_mean([1.0, 3.0], [1, 1], least=0.0) == few._replace(low=0.0)
     assert Interval(0.0, -6.4, 6.4).within(-1, 1) == (0.0, -1.0, 1.0)
     assert Interval(-0.2, -0.3, -0.1).within(0.0) == (-0.2, -0.2, -0.1)  # a value below what was said is not hidden
-
-
-def test_the_mean_over_groups_counts_each_alike_and_varies_inside_them() -> None:
-    interval = macro_mean([[1.0] * 50, [0.0, 1.0] * 25])
-    assert interval.value == 0.75
-    assert interval.low < 0.75 < interval.high
-    assert interval.high - interval.low < 0.2
-    assert macro_mean([[1.0] * 5, [0.0] * 5]) == (0.5, 0.5, 0.5)
-    assert not macro_mean([[1.0], [0.0]]).is_bounded
-    assert math.isnan(macro_mean([]).value)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from herd.evals.answers import AnswerRecord
 from herd.evals.harness import TaskScore, evaluate
-from herd.evals.replay import Ending, ReplayedAnswer, replay
+from herd.evals.replay import AnswerEnding, ReplayedAnswer, replay
 from herd.evals.resumable import record_of
 from herd.evals.task import Generate, Task
 from tests.evals.test_harness import ENGINE, SUMS, ask, grade
@@ -27,8 +27,13 @@ def generated(stop: tuple[str, ...], max_tokens: int) -> list[AnswerRecord]:
 def test_replayed_answers_are_those_that_the_engine_writes() -> None:
     free = generated((), 24)
     letters = [record.response[5] for record in free] + [record.response[9:11] for record in free]
-    endings = [Ending((), 24), Ending((), 7), Ending((letters[0],), 24), Ending((letters[6], letters[2]), 15)]
-    endings += [Ending((letters[8],), 3)]
+    endings = [
+        AnswerEnding((), 24),
+        AnswerEnding((), 7),
+        AnswerEnding((letters[0],), 24),
+        AnswerEnding((letters[6], letters[2]), 15),
+    ]
+    endings += [AnswerEnding((letters[8],), 3)]
     stored = {ending: generated(ending.stop, ending.max_tokens) for ending in endings}
     known = total = 0
     for own in endings:
@@ -56,29 +61,29 @@ UNKNOWN = replace(RECORD, finish_reason="", tokens=0, token_lengths=())
 @pytest.mark.parametrize(
     ("record", "own", "wanted", "text"),
     [
-        (RECORD, Ending((), 9), Ending((" b",), 9), "a"),
-        (RECORD, Ending((), 9), Ending(("Q",), 5), "a b c"),
-        (RECORD, Ending((), 9), Ending((), 2), "a b"),
-        (RECORD, Ending((), 9), Ending((" c",), 2), "a b"),
-        (RECORD, Ending((), 9), Ending((" b",), 2), "a"),
-        (STOPPED, Ending(("\nQ:",), 9), Ending(("\n",), 9), "a b c"),
-        (STOPPED, Ending(("\nQ:",), 9), Ending(("Q",), 9), "a b c\n"),
-        (STOPPED, Ending(("\nQ:",), 9), Ending((), 9), None),
-        (STOPPED, Ending(("\nQ:",), 9), Ending((), 2), "a b"),
-        (LONG, Ending((), 3), Ending((), 4), None),
-        (LONG, Ending((), 3), Ending(("b",), 4), "a "),
-        (LONG, Ending((), 3), Ending(("x",), 3), "a b c"),
-        (LONG, Ending((), 8), Ending((), 16), "a b c"),  # the context was full
-        (UNKNOWN, Ending((), 9), Ending(("b",), 9), "a "),
-        (UNKNOWN, Ending(("x",), 9), Ending(("x", "y"), 9), "a b c"),
-        (UNKNOWN, Ending(("x",), 9), Ending(("y",), 9), None),
-        (UNKNOWN, Ending((), 9), Ending((), 12), "a b c"),  # five bytes are at most five tokens
-        (UNKNOWN, Ending((), 5), Ending((), 12), None),
-        (UNKNOWN, Ending((), 12), Ending((), 3), None),
+        (RECORD, AnswerEnding((), 9), AnswerEnding((" b",), 9), "a"),
+        (RECORD, AnswerEnding((), 9), AnswerEnding(("Q",), 5), "a b c"),
+        (RECORD, AnswerEnding((), 9), AnswerEnding((), 2), "a b"),
+        (RECORD, AnswerEnding((), 9), AnswerEnding((" c",), 2), "a b"),
+        (RECORD, AnswerEnding((), 9), AnswerEnding((" b",), 2), "a"),
+        (STOPPED, AnswerEnding(("\nQ:",), 9), AnswerEnding(("\n",), 9), "a b c"),
+        (STOPPED, AnswerEnding(("\nQ:",), 9), AnswerEnding(("Q",), 9), "a b c\n"),
+        (STOPPED, AnswerEnding(("\nQ:",), 9), AnswerEnding((), 9), None),
+        (STOPPED, AnswerEnding(("\nQ:",), 9), AnswerEnding((), 2), "a b"),
+        (LONG, AnswerEnding((), 3), AnswerEnding((), 4), None),
+        (LONG, AnswerEnding((), 3), AnswerEnding(("b",), 4), "a "),
+        (LONG, AnswerEnding((), 3), AnswerEnding(("x",), 3), "a b c"),
+        (LONG, AnswerEnding((), 8), AnswerEnding((), 16), "a b c"),  # the context was full
+        (UNKNOWN, AnswerEnding((), 9), AnswerEnding(("b",), 9), "a "),
+        (UNKNOWN, AnswerEnding(("x",), 9), AnswerEnding(("x", "y"), 9), "a b c"),
+        (UNKNOWN, AnswerEnding(("x",), 9), AnswerEnding(("y",), 9), None),
+        (UNKNOWN, AnswerEnding((), 9), AnswerEnding((), 12), "a b c"),  # five bytes are at most five tokens
+        (UNKNOWN, AnswerEnding((), 5), AnswerEnding((), 12), None),
+        (UNKNOWN, AnswerEnding((), 12), AnswerEnding((), 3), None),
     ],
 )
 def test_what_is_known_of_an_answer_under_another_ending(
-    record: AnswerRecord, own: Ending, wanted: Ending, text: str | None
+    record: AnswerRecord, own: AnswerEnding, wanted: AnswerEnding, text: str | None
 ) -> None:
     found = replay(record, own, wanted)
     assert (found.text if found else None) == text
@@ -92,12 +97,12 @@ def test_under_its_own_ending_an_answer_is_itself(text: str, stops: list[str]) -
         "t", "1", response=text[:at], tail=text[at:], stop_string=stop, finish_reason="stop", tokens=len(text),
         token_lengths=(1,) * len(text),
     )  # fmt: skip
-    own = Ending(tuple(stops), 50)
+    own = AnswerEnding(tuple(stops), 50)
     assert replay(record, own, own) == ReplayedAnswer(text[:at], False)
 
 
 def test_an_answer_of_nothing_stays_nothing() -> None:
     empty = AnswerRecord("t", "1", finish_reason="stop")
-    assert replay(empty, Ending((), 5), Ending(("x",), 9)) == ReplayedAnswer("", False)
+    assert replay(empty, AnswerEnding((), 5), AnswerEnding(("x",), 9)) == ReplayedAnswer("", False)
     unanswered = replace(empty, finish_reason="length")
-    assert replay(unanswered, Ending((), 5), Ending((), 5)) == ReplayedAnswer("", True)
+    assert replay(unanswered, AnswerEnding((), 5), AnswerEnding((), 5)) == ReplayedAnswer("", True)

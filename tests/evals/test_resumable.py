@@ -14,6 +14,7 @@ import pytest
 
 from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message, ToolCall
+from herd.core.registry import PluginConfig
 from herd.evals.answers import AnswerStore, TaskAnswers
 from herd.evals.harness import Score, TaskScore, TextScore, evaluate
 from herd.evals.results_file import result_row
@@ -21,6 +22,7 @@ from herd.evals.resumable import (
     answer_of,
     count_missing,
     evaluate_into,
+    limit_examples,
     model_identity,
     record_of,
     run_settings,
@@ -140,6 +142,15 @@ def test_more_may_be_asked_later_and_what_is_there_stays(tmp_path: Path) -> None
     assert isinstance(stored_score(few, answers.records()), TaskScore)
 
 
+def test_a_limit_is_the_tasks_own_where_it_has_one(tmp_path: Path) -> None:
+    own = tasks.configure("perplexity", data=__file__)
+    assert "limit" in own.settings
+    assert len(limit_examples(DRAWN, own, 2).examples) == 5
+    without = PluginConfig("tasks", "sums", {})
+    assert len(limit_examples(DRAWN, without, 2).examples) == 2
+    assert len(limit_examples(DRAWN, without, 0).examples) == 5
+
+
 def test_two_examples_of_one_id_are_refused(tmp_path: Path) -> None:
     task = replace(DRAWN, examples=[SUMS[0], SUMS[0]])
     with pytest.raises(DataError, match="two examples have the id '1'"):
@@ -237,7 +248,9 @@ def test_a_folder_of_a_model_is_measured_with_its_answers_kept(tmp_path: Path) -
     (model / "weights.away").rename(model / "model.safetensors")
     assert model_identity(model, "fp32") == identity
     assert model_identity(model, "bf16") != identity
-    measure(store=store, limit=3)
+    # Fewer of the same examples are no other settings.
+    few = tasks.configure("short_answer", data=str(rows), max_tokens=4, limit=3)
+    evaluate_folder(model, [few], lambda *row: told.append(row), device="cpu", store=store)
     assert isinstance(told[-1][1], TaskScore)
     assert len(told[-1][1].scores) == 3
     other = tasks.configure("short_answer", data=str(rows), max_tokens=5)

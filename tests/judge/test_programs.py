@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from herd.judge.programs import (
     HUMANEVAL_STOPS,
-    TestStyle,
+    HarnessStyle,
     chat_program,
     code_blocks,
     complete_program,
@@ -40,7 +40,7 @@ class Runner:
     result: Said
     asked: list[tuple[str, str, str, str]] = field(default_factory=list)
 
-    def run_tests(self, code: str, tests: str, *, style: TestStyle, entry_point: str = "") -> Said:
+    def run_tests(self, code: str, tests: str, *, style: HarnessStyle, entry_point: str = "") -> Said:
         self.asked.append((code, tests, style, entry_point))
         return self.result
 

@@ -317,6 +317,39 @@ def test_other_models_are_evaluated_in_their_own_format(tmp_path: Path, capsys: 
         assert "was not measured by a run" in capsys.readouterr().err
 
 
+def test_benchmarks_of_a_folder_are_put_in_the_chat_format_or_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat = brought(folder_of(tmp_path / "chat", byte_level(CHATML_TOKENS), OWN))
+    plain = {name: value for name, value in OWN.items() if name != "chat_template"}
+    base = brought(folder_of(tmp_path / "base", byte_level(CHATML_TOKENS), plain))
+    data = tmp_path / "data" / "piqa"
+    data.mkdir(parents=True)
+    rows = [{"goal": f"Dry {n} cups", "sol1": "a cloth", "sol2": "a stone", "label": n % 2} for n in range(4)]
+    (data / "valid.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ["eval", str(chat), "piqa", "--data", str(data.parent), "--limit", "3", "--num-fewshot", "1", "--json"]
+    prompts = {}
+    for how in ("auto", "yes", "no"):
+        assert cli.main([*words, "--apply-chat-template", how]) == 0
+        out, err = capsys.readouterr()
+        told = json.loads(out)["tasks"]["piqa"]
+        assert told["questions"] == 3
+        assert set(told["metrics"]) == {"acc", "acc_norm"}
+        assert "piqa: 4 of the 1,838 examples of split validation" in err
+        prompts[how] = told["samples"][0]["prompt"]
+    assert prompts["auto"] == prompts["yes"] != prompts["no"]
+    assert cli.main(["eval", str(base), "piqa", "--data", str(data.parent), "--apply-chat-template", "yes"]) == 2
+    assert "has no chat template" in capsys.readouterr().err
+    assert cli.main(["eval", str(base), "mmlu", "--data", str(data.parent)]) == 2
+    assert "no file or folder of mmlu" in capsys.readouterr().err
+    long = [{**rows[0], "goal": "Dry all of it " * 400}]
+    (data / "valid.jsonl").write_text(json.dumps(long[0]))
+    assert cli.main(["eval", str(base), "piqa", "--data", str(data.parent), "--json"]) == 1
+    assert "let prompts be truncated" in capsys.readouterr().err
+    assert cli.main(["eval", str(base), "piqa", "--data", str(data.parent), "--json", "--truncate-left"]) == 0
+    assert json.loads(capsys.readouterr().out)["tasks"]["piqa"]["left_truncated"] == 1
+
+
 def test_weights_that_are_not_finite_end_chat_and_evaluation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,54 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import chain, zip_longest
-from pathlib import PurePosixPath
 
 from herd.core.errors import DataError
 from herd.core.settings import InputFile, NonNegativeInt
-from herd.evals.datasets import BenchmarkData, DatasetRow, RowForm, benchmark_rows
+from herd.evals.datasets import DatasetRow, benchmark_rows
 from herd.evals.robustness import FACTORS, Factor, robustness_task
-from herd.evals.rowforms import check_gold, gold_of
 from herd.evals.tasks import Task, tasks
-
-
-def _subject(row: DatasetRow, file: str) -> str:
-    """`anatomy` of `dev/anatomy_dev.csv`."""
-    return row.get("subject") or re.sub(r"_(test|dev|val)$", "", PurePosixPath(file).name.partition(".")[0])
-
-
-def _listed(row: DatasetRow, file: str) -> DatasetRow:
-    own = {"question": row["question"], "choices": list(row["choices"]), "gold": int(row["answer"])}
-    return check_gold({**own, "subject": _subject(row, file)})
-
-
-def _in_columns(row: DatasetRow, file: str) -> DatasetRow:
-    choices = [row[letter] for letter in "ABCD"]
-    gold = gold_of(row["answer"], "ABCD")
-    return {"question": row["question"], "choices": choices, "gold": gold, "subject": _subject(row, file)}
-
-
-def _numbered(row: DatasetRow, file: str) -> DatasetRow:
-    choices = [row[f"choice{number}"] for number in range(4)]
-    own = {"question": row["question"], "choices": choices, "gold": int(row["answer"])}
-    return check_gold({**own, "subject": _subject(row, file)})
-
-
-_COLUMNS = ("question", "choice0", "choice1", "choice2", "choice3", "answer")
-_DATA = BenchmarkData(
-    "cais/mmlu",
-    (
-        RowForm(("question", "choices", "answer"), _listed),
-        RowForm(_COLUMNS, _numbered),
-        RowForm(("question", "A", "B", "C", "D", "answer"), _in_columns, ("question", *"ABCD", "answer")),
-    ),
-    config="all",
-    names=("mmlu", "hendrycks_test"),
-    sizes={"test": 14_042, "validation": 1_531, "dev": 285},
-    splits={"test": ("test",), "validation": ("validation", "val"), "dev": ("dev",), "train": ("train",)},
-)
+from herd.evals.tasks.mmlu import DATA
 
 
 @tasks.add
@@ -64,9 +25,9 @@ def mmlu_robustness(
     which things are varied. num_fewshot: shots of the subject; their labels go by fours.
     Source: Llama 3, 5.1.2; Hendrycks et al. 2021 (MMLU).
     """
-    questions = benchmark_rows(data, split, _DATA)
+    questions = benchmark_rows(data, split, DATA)
     by_subject: dict[str, list[DatasetRow]] = {}
-    for row in benchmark_rows(data, "dev", _DATA).rows if num_fewshot else ():
+    for row in benchmark_rows(data, "dev", DATA).rows if num_fewshot else ():
         by_subject.setdefault(row["subject"], []).append(row)
     rows = _evenly(questions.rows, limit)
     shots = {row["subject"]: by_subject.get(row["subject"], [])[:num_fewshot] for row in rows}
