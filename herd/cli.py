@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from herd.commands import (
     acceptance,
+    adversarial,
     back_test,
     budget,
     chat,
@@ -42,7 +43,7 @@ from herd.core.terminal import safe_output
 INTERRUPT_EXIT_CODE = 130
 _FILES = (
     run, pretrain, sft, dpo, reward, study, plan, budget, threshold, metrics, back_test, curate, sweep_thresholds,
-    extract, judge_data, show, list_plugins, evaluate, eval_compare,
+    extract, judge_data, show, list_plugins, evaluate, adversarial, eval_compare,
     eval_contamination, eval_report, chat, compare, export, import_model, sandbox, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)

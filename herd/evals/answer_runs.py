@@ -16,6 +16,7 @@ from herd.evals.answers import AnswerRecord, AnswerStore, RunSettings, TaskAnswe
 from herd.evals.harness import weigh_choices
 from herd.evals.replay import AnswerEnding, ReplayedAnswer
 from herd.evals.resumable import PROMPT_SETTINGS, answer_of
+from herd.evals.sized import SizedTask
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Task
 from herd.evals.tasks import tasks
 
@@ -78,9 +79,12 @@ class TaskGrader:
     @functools.cached_property
     def _task_and_examples(self) -> tuple[Task, dict[str, Example]] | None:
         try:
-            task: Task = tasks.make(tasks.parse(dict(self.settings.settings)))()
+            task: Task | SizedTask = tasks.make(tasks.parse(dict(self.settings.settings)))()
         except (HerdError, OSError) as fault:
             self.problems.append(f"answers cannot be graded again as {self.settings.task}: {fault}")
+            return None
+        if isinstance(task, SizedTask):
+            self.problems.append(f"{self.settings.task} is made for each model's tokenizer; answers stay as graded")
             return None
         return task, {example.id: example for example in task.examples}
 

@@ -111,7 +111,8 @@ def benchmark(
         task.__wrapped__ = make  # type: ignore[attr-defined]
         task.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         SOURCES[make.__name__] = source
-        return tasks.add(task)
+        tasks.add(task)
+        return task
 
     return register
 

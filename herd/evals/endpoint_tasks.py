@@ -17,6 +17,7 @@ from herd.evals.harness import no_progress, weigh_choices
 from herd.evals.results_file import write_results
 from herd.evals.resumable import evaluate_into, limit_examples, run_settings
 from herd.evals.scores import GradedAnswer, Score, TaskScore, TextScore, best_of_k
+from herd.evals.sized import SizedTask
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Prompt, Task
 from herd.evals.tasks import tasks
 from herd.generate.engine import ProgressCallback
@@ -238,7 +239,9 @@ def evaluate_address(
 ) -> None:
     """Puts tasks to the model behind an address; prints each result. What the parameters are: `evaluate_folder`."""
     for use in uses:
-        task: Task = tasks.make(use)()
+        task: Task | SizedTask = tasks.make(use)()
+        if isinstance(task, SizedTask):
+            raise SettingsError(f"{use.name} is made for a tokenizer, which an address has not; ask the model's folder")
         task = limit_examples(task, use, limit)
         ask = progress(use.name)
         if store is None:

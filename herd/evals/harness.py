@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
 
-from herd.core.errors import ArtifactError, DataError, SettingsError
+from herd.core.errors import DataError, SettingsError
 from herd.core.records import Message
 from herd.evals.encoding import (
     chat_continuation,
@@ -21,15 +20,15 @@ from herd.evals.encoding import (
 )
 from herd.evals.intervals import Interval
 from herd.evals.scores import ChoiceLikelihoods, GradedAnswer, Score, TaskScore, TextScore, best_of_k
+from herd.evals.sized import PromptReader, SizedTask, task_for
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Normalization, Prompt, Task
+from herd.evals.text_scoring import check_finite, score_texts
 from herd.generate.engine import CompletionOutput, Engine, ProgressCallback, SamplingParams, score_greedy
 from herd.generate.shared_prompts import can_share_prompts, score_shared
 from herd.tokens.jinja import chat_template_of
 from herd.tokens.tokenizer import TextTokenizer
 
-__all__ = ["Score", "TaskScore", "TextScore", "evaluate", "gold_nll", "no_progress", "rolling_windows"]
-
-_SCORED_TOKENS = 8_192  # of texts, at once
+__all__ = ["Score", "TaskScore", "TextScore", "evaluate", "gold_nll", "no_progress"]
 
 
 def no_progress(count: int, total: int) -> None:
@@ -39,7 +38,7 @@ def no_progress(count: int, total: int) -> None:
 def evaluate(
     engine: Engine,
     tokenizer: TextTokenizer,
-    task: Task,
+    task: Task | SizedTask,
     *,
     chat: bool,
     workers: int = 1,
@@ -55,6 +54,7 @@ def evaluate(
     Raises DataError for an example that does not fit the model's context, SettingsError for turns of a task in which
     nothing is written.
     """
+    task = task_for(task, PromptReader(tokenizer, chat, engine.model.shape.max_seq_len))
     prompts = [task.prompt_for(example) for example in task.examples]
     output_type = task.output_type
     if truncate_left and isinstance(output_type, Generate | LogLikelihood):
@@ -66,7 +66,7 @@ def evaluate(
     elif isinstance(output_type, LogLikelihood):
         score = _score_choices(engine, tokenizer, task, output_type, prompts, chat, report)
     else:
-        return _score_texts(engine, tokenizer, prompts, report)
+        return score_texts(engine, tokenizer, prompts, output_type, report)
     return replace(score, groups=tuple(task.group(example) for example in task.examples) if task.group else ())
 
 
@@ -254,7 +254,7 @@ def _score_choices(
         scored += [continuation(tokenizer, likelihood.unconditional, text) for text in texts]
     report(0, len(scored))
     scores = _score_pairs(engine, likelihood, scored, report)
-    logps = _check_finite([logp for logp, _ in scores])
+    logps = check_finite([logp for logp, _ in scores])
     answers: list[GradedAnswer] = []
     likelihoods: list[ChoiceLikelihoods] = []
     start = 0
@@ -332,53 +332,7 @@ def _index_in(choices: Sequence[str], target: str) -> int | None:
     return choices.index(target) if target in choices else None
 
 
-# ---- how likely a text is ----
-
-
-def _score_texts(
-    engine: Engine, tokenizer: TextTokenizer, prompts: Sequence[Prompt], report: ProgressCallback
-) -> TextScore:
-    first = tokenizer.opening or [tokenizer.eos_id]
-    length = engine.model.shape.max_seq_len - 1
-    batches: list[Sequence[tuple[Sequence[int], Sequence[int]]]] = []
-    texts: list[int] = []  # the text of each batch
-    tokens: list[int] = []
-    for number, prompt in enumerate(prompts):
-        windows = list(rolling_windows([*first, *tokenizer.encode(prompt.plain)], length))
-        if not windows:
-            raise DataError(f"text {number + 1} of the task is empty; leave it out")
-        tokens.append(sum(len(after) for _, after in windows))
-        # Few at once, so that what is left can be told of a long text too.
-        at_once = max(1, min(engine.max_num_seqs, _SCORED_TOKENS // length))
-        own = [windows[start : start + at_once] for start in range(0, len(windows), at_once)]
-        batches += own
-        texts += [number] * len(own)
-
-    def score(number: int) -> list[float]:
-        report(number, len(batches))
-        return engine.score_batch(batches[number])
-
-    log_probs: list[list[float]] = [[] for _ in prompts]
-    for number, values in zip(texts, engine.ranks.map(range(len(batches)), score), strict=True):
-        log_probs[number] += _check_finite(values)
-    nats = [-sum(values) for values in log_probs]
-    return TextScore(tuple(nats), tuple(tokens), tuple(len(prompt.plain.encode()) for prompt in prompts))
-
-
-def rolling_windows(ids: Sequence[int], length: int) -> list[tuple[list[int], list[int]]]:
-    """(what is read, what is predicted) such that every id but the first is predicted once: windows of `length` ids
-    one after another; the last one reads further back, so that it is as long as the others.
-
-    Source: lm-evaluation-harness, `get_rolling_token_windows` with a context of 1.
-    """
-    windows = []
-    position = 1
-    while position < len(ids):
-        end = min(position + length, len(ids))
-        start = max(0, end - length - 1)
-        windows.append((list(ids[start:position]), list(ids[position:end])))
-        position = end
-    return windows
+# ---- how likely texts are ----
 
 
 def _log_probs(
@@ -388,21 +342,16 @@ def _log_probs(
     report: ProgressCallback = no_progress,
 ) -> list[float]:
     """Of every answer after its prompt, in nats. Raises ArtifactError for a model whose numbers are none."""
-    return _check_finite(engine.score(prompts, answers, report))
+    return check_finite(engine.score(prompts, answers, report))
 
 
-def _check_finite(logps: list[float]) -> list[float]:
-    if any(math.isnan(logp) for logp in logps):
-        raise ArtifactError("the model's numbers are not finite, so it can say nothing; take another checkpoint")
-    return logps
-
-
-def gold_nll(engine: Engine, tokenizer: TextTokenizer, task: Task) -> float:
+def gold_nll(engine: Engine, tokenizer: TextTokenizer, task: Task | SizedTask) -> float:
     """Nats of the right answer a character, the mean over the examples that have a target.
 
     It falls long before a small model gets a question right. Raises DataError when no example has a right answer in
     text, or one does not fit the model's context. Source: Llama 3, 3.2.1 (normalised by characters).
     """
+    task = task_for(task, PromptReader(tokenizer, False, engine.model.shape.max_seq_len))
     examples: list[Example] = [example for example in task.examples if example.target]
     if not examples:
         raise DataError("no question of this task has an answer that plain text could go on with; take another task")

@@ -18,7 +18,7 @@ from typing import Any
 from herd.core.errors import HerdError
 from herd.core.records import Conversation, Message
 from herd.evals.encoding import continuation
-from herd.evals.harness import rolling_windows
+from herd.evals.text_scoring import rolling_windows
 from herd.generate.engine import Engine, SamplingParams, score_greedy
 from herd.model.devices import place_model
 from herd.model.weights import load_transformer

@@ -77,11 +77,11 @@ class TextResult:
 @dataclass(frozen=True)
 class NeedleCell:
     """Of a needle test, how often the needle was asked for (total) and found (hits) at one length in tokens and one
-    depth."""
+    depth; of several needles of one prompt, each that is found is a part of a hit."""
 
     length: int
     depth: float
-    hits: int
+    hits: float
     total: int
 
 

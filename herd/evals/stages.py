@@ -22,10 +22,12 @@ from herd.evals.needle import NeedleGrid, held_out_texts, needle_test
 from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.evals.results_file import write_results
 from herd.evals.resumable import evaluate_into, limit_examples, model_identity, run_settings
+from herd.evals.sized import PromptReader, task_for
 from herd.evals.task import Task
 from herd.evals.tasks import tasks
 from herd.generate.engine import Engine, ProgressCallback
 from herd.model.collectives import SINGLE_RANK, RankGroup
+from herd.model.config import read_shape
 from herd.model.devices import place_model
 from herd.model.transformer import Transformer
 from herd.model.weights import load_transformer
@@ -85,7 +87,7 @@ def evaluate_model(
         score = run_task(network, tokenizer, use, chat=chat, workers=work.executor.workers, report=report, ranks=ranks)
         measured = score.result()
         if isinstance(measured, TaskResult) and settings.gold_nll:
-            measured = replace(measured, gold_nll=_gold_nll(network, tokenizer, use, ranks))
+            measured = replace(measured, gold_nll=_gold_nll(network, tokenizer, use, chat, ranks))
         scores[use.name] = measured
         if isinstance(score, TaskScore) and score.choices:
             choices[use.name] = [asdict(example) for example in score.choices]
@@ -117,9 +119,11 @@ def evaluate_model(
     return Scores(work.out)
 
 
-def _gold_nll(model: Transformer, tokenizer: TextTokenizer, use: PluginConfig, ranks: RankGroup) -> float | None:
+def _gold_nll(
+    model: Transformer, tokenizer: TextTokenizer, use: PluginConfig, chat: bool, ranks: RankGroup
+) -> float | None:
     """Nats of the right answer a character; None for a task without answers in text."""
-    task: Task = tasks.make(use)()
+    task = task_for(tasks.make(use)(), PromptReader(tokenizer, chat, model.shape.max_seq_len))
     if not any(example.target for example in task.examples):
         return None
     return gold_nll(Engine(model, tokenizer.stop_token_ids, ranks=ranks), tokenizer, task)
@@ -195,9 +199,9 @@ def evaluate_folder(
         return Engine(network, tokenizer.stop_token_ids, tokenizer=tokenizer)
 
     identity = model_identity(folder, dtype) if store is not None else {}
+    reader = PromptReader(tokenizer, chat, read_shape(folder).max_seq_len)
     for use in uses:
-        task: Task = tasks.make(use)()
-        task = limit_examples(task, use, limit)
+        task = limit_examples(task_for(tasks.make(use)(), reader), use, limit)
         ask = progress(use.name)
         if store is None:
             report(use.name, evaluate(engine(), tokenizer, task, chat=chat, report=ask, truncate_left=truncate_left))

@@ -129,7 +129,10 @@ class LogLikelihood:
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Nothing is answered: how likely the model holds every token of the plain prompt is the result, in bits a byte."""
+    """Nothing is answered: how likely the model holds every token of the plain prompt is the result, in bits a byte.
+    limit_tokens: of each text, how many of the first tokens are scored; all when 0."""
+
+    limit_tokens: int = 0
 
 
 @dataclass(frozen=True)

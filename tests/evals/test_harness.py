@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from herd.core.errors import DataError, SettingsError
-from herd.evals.harness import TaskScore, TextScore, evaluate, gold_nll, rolling_windows
+from herd.evals.harness import TaskScore, TextScore, evaluate, gold_nll
 from herd.evals.intervals import Interval
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Perplexity, Prompt, Task
 from herd.generate.engine import Engine, SamplingParams, score_greedy
@@ -280,16 +280,6 @@ def test_a_choice_that_does_not_fit_or_is_none_is_refused() -> None:
 # ---- how likely a text is ----
 
 
-def test_every_token_is_predicted_once_and_the_last_window_is_as_long_as_the_others() -> None:
-    assert rolling_windows([0, 1, 2, 3, 4, 5, 6, 7], 3) == [
-        ([0], [1, 2, 3]),
-        ([3], [4, 5, 6]),
-        ([4, 5, 6], [7]),
-    ]
-    assert rolling_windows([0, 1], 3) == [([0], [1])]
-    assert rolling_windows([0], 3) == []
-
-
 def test_bits_a_byte_are_those_of_the_losses_of_all_tokens() -> None:
     text = "we saw the boat on the river with all of them"
     ids = torch.tensor([[*TOKENIZER.opening, *TOKENIZER.encode(text)]])
@@ -316,7 +306,7 @@ def test_a_long_text_says_how_far_it_is_and_in_few_windows_at_once_it_scores_the
 ) -> None:
     task = Task([Example("a", {"text": "word after word " * 40})], lambda example: example.row["text"], Perplexity())
     together = evaluate(ENGINE, TOKENIZER, task, chat=False)
-    monkeypatch.setattr("herd.evals.harness._SCORED_TOKENS", 1)
+    monkeypatch.setattr("herd.evals.text_scoring._SCORED_TOKENS", 1)
     told: list[tuple[float, float]] = []
     apart = evaluate(ENGINE, TOKENIZER, task, chat=False, report=lambda done, total, *_: told.append((done, total)))
     assert isinstance(together, TextScore)

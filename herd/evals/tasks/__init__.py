@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from herd.core.registry import Registry
+from herd.evals.sized import SizedTask
 from herd.evals.task import Example, Generate, Grade, LogLikelihood, ModelAnswer, Perplexity, Prompt, Task
 
 __all__ = ["Example", "Generate", "Grade", "LogLikelihood", "ModelAnswer", "Perplexity", "Prompt", "Task", "tasks"]
 
 # A task is built from its keyword-only arguments, which are its settings.
-tasks: Registry[Callable[..., Task]] = Registry("tasks", __name__)
+tasks: Registry[Callable[..., Task | SizedTask]] = Registry("tasks", __name__)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from herd.core.artifacts import Artifact
 from herd.core.titles import artifact_titles
-from herd.evals.results import EvaluationResult, NeedleCell
+from herd.evals.needle_grid import grid_cells
+from herd.evals.results import EvaluationResult, NeedleCell, TaskResult, TextResult
 from herd.pretrain.results import ContextExtension
 from herd.report.sections import Section, artifacts_with, fill_template, results_of, sections
 
@@ -31,6 +32,15 @@ def _grids(artifacts: Sequence[Artifact]) -> Iterator[dict[str, Any]]:
     for result in results_of(artifacts, EvaluationResult):
         if result.needle:
             yield _grid(f"{result.label}, measured", result.needle)
+        yield from task_grids(result.label, result.tasks)
+
+
+def task_grids(label: str, tasks: Mapping[str, TaskResult | TextResult]) -> Iterator[dict[str, Any]]:
+    """A grid of every task that hides needles at depths of lengths."""
+    for name, task in tasks.items():
+        cells = grid_cells(task.groups) if isinstance(task, TaskResult) else []
+        if cells:
+            yield _grid(f"{label}, {name}", cells)
 
 
 def _grid(label: str, cells: Sequence[NeedleCell]) -> dict[str, Any]:
