@@ -25,6 +25,7 @@ from herd.commands import (
     pretrain,
     reward,
     run,
+    sandbox,
     sft,
     show,
     study,
@@ -38,7 +39,7 @@ from herd.core.terminal import safe_output
 INTERRUPT_EXIT_CODE = 130
 _FILES = (
     run, pretrain, sft, dpo, reward, study, plan, budget, threshold, metrics, back_test, curate, sweep_thresholds,
-    extract, judge_data, show, list_plugins, evaluate, chat, compare, export, import_model, acceptance,
+    extract, judge_data, show, list_plugins, evaluate, chat, compare, export, import_model, sandbox, acceptance,
 )  # fmt: skip
 COMMANDS = tuple(file.COMMAND for file in _FILES)
 

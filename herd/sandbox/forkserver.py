@@ -1,0 +1,314 @@
+"""The warm fork server: one interpreter with the usual modules loaded, whose forks lock themselves up and run code.
+
+Its parent sends, over one socket, what a run may use and the descriptors of its pipes. What the run is about (code,
+inputs, tests) goes from the parent to the child alone: the server never reads it, so that no run can find in its memory
+what another was given. A child's socket `status` says when it ended; closing it, or writing to it, ends the child. When
+the parent is gone, the server and all its children are too.
+
+Started as `python -c "from herd.sandbox.forkserver import serve_forks; serve_forks(...)"` without an environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from herd.sandbox import jobs, namespaces, scratch, walls
+
+# What programs of textbook problems use: loaded once, so that a run does not wait for them.
+PRELOADED_MODULES = """
+abc array ast bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal enum
+fractions functools hashlib heapq inspect io itertools json math numbers operator os os.path queue random re statistics
+string sys tempfile textwrap threading time traceback types typing unicodedata unittest
+""".split()
+_MESSAGE_BYTES, _DESCRIPTORS = 1 << 16, 16
+_POLL_SECONDS = 0.02
+_PR_SET_CHILD_SUBREAPER = 36
+# Users that no system gives to anybody: Debian policy 9.2.2 and systemd's UIDS-GIDS leave these free.
+_USERS = range(65520, 65533)
+
+
+@dataclass
+class _Slot:
+    """Where one run at a time takes place. ruleset: of Landlock for programs in Python, where it can be prepared."""
+
+    number: int
+    folder: str
+    user: int | None
+    ruleset: int | None
+
+
+@dataclass
+class _Run:
+    """A child. cause: why it was ended. waited: seconds that it had waited for a core by then."""
+
+    pid: int
+    status: socket.socket
+    pidfd: int
+    slot: _Slot
+    job: dict[str, Any]
+    cause: str = ""
+    waited: float = 0.0
+
+
+@dataclass
+class _Server:
+    """config: see `serve_forks`. runs: by the descriptor of their process; by_status: by that of the parent's socket,
+    until it was told to end them. retained: the slots whose folders outlive their run, by name."""
+
+    config: dict[str, Any]
+    control: socket.socket
+    landlock: int
+    own_root: bool = False
+    filters: walls.ProfileFilters | None = None
+    nothing: int = -1
+    runs: dict[int, _Run] = field(default_factory=dict)
+    by_status: dict[int, _Run] = field(default_factory=dict)
+    retained: dict[str, _Slot] = field(default_factory=dict)
+    free: list[_Slot] = field(default_factory=list)
+    slots: int = 0
+
+    def serve(self) -> None:
+        """Until the parent is gone."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        while True:
+            wait = _POLL_SECONDS if not self.own_root and self.runs else 5.0
+            for descriptor, _ in poll.poll(1000 * wait):
+                if descriptor == self.control.fileno():
+                    if not self._hear(poll):
+                        return
+                elif descriptor in self.runs:
+                    self._finish(self.runs[descriptor], poll)
+                elif descriptor in self.by_status:
+                    self._end(self.by_status.pop(descriptor), "")
+                    poll.unregister(descriptor)
+            if not self.own_root:
+                self._measure()
+
+    def close(self) -> None:
+        """Ends all runs and removes what they wrote."""
+        for run in self.runs.values():
+            self._end(run, "")
+            os.waitpid(run.pid, 0)
+            self._leave_slot(run.slot)
+        for name in [*self.retained]:
+            self._drop_scratch(name)
+
+    def _hear(self, poll: select.poll) -> bool:
+        """One message of the parent. False: there will be no more."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.control, _MESSAGE_BYTES, _DESCRIPTORS)
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        job = json.loads(data)
+        if "drop" in job:
+            self._drop_scratch(job["drop"])
+            return True
+        run = self._fork(job, descriptors)
+        if run is not None:
+            self.runs[run.pidfd] = self.by_status[run.status.fileno()] = run
+            poll.register(run.pidfd, select.POLLIN)
+            poll.register(run.status, select.POLLIN)
+        return True
+
+    def _fork(self, job: dict[str, Any], descriptors: list[int]) -> _Run | None:
+        status, *handed = descriptors
+        answer = socket.socket(fileno=status)
+        try:
+            slot = self._take_slot(job)
+            pid = os.fork()
+        except OSError as fault:  # as when there are too many processes
+            self._tell(answer, {"fault": f"the fork server: {fault}"})
+            answer.close()
+            for descriptor in handed:
+                os.close(descriptor)
+            return None
+        if pid == 0:
+            try:
+                self._become_run(job, handed, slot)
+            finally:
+                os._exit(1)
+        for descriptor in handed:
+            os.close(descriptor)
+        return _Run(pid, answer, os.pidfd_open(pid), slot, job)
+
+    def _become_run(self, job: dict[str, Any], handed: list[int], slot: _Slot) -> None:
+        handed_on = iter(handed)
+        descriptors = [next(handed_on) if there else self.nothing for there in job["given"]]
+        ruleset = slot.ruleset if job["profile"] == "python" else None
+        readable, rooted = self.config["readable"], self.own_root or self.config["rooted"]
+        cell = jobs.Cell(slot.folder, slot.user, ruleset, readable, self.landlock, self.filters, rooted)
+        jobs.lock_and_run(job, descriptors, cell)
+
+    def _take_slot(self, job: dict[str, Any]) -> _Slot:
+        """Where a run takes place: a new folder, or that of the run before which kept it."""
+        name = job.get("scratch", "")
+        if name in self.retained:
+            return self.retained[name]
+        slot = self.free.pop() if self.free else self._new_slot()
+        try:
+            if self.own_root:
+                user = os.geteuid() if slot.user is None else slot.user
+                namespaces.mount_scratch(slot.folder, job["scratch_bytes"], job["scratch_files"], user)
+            else:
+                os.mkdir(slot.folder, 0o700)
+                if slot.user is not None:
+                    os.chown(slot.folder, slot.user, slot.user)
+        except OSError:
+            self.free.append(slot)
+            raise
+        if job.get("keep"):
+            self.retained[name] = slot
+        return slot
+
+    def _new_slot(self) -> _Slot:
+        number, self.slots = self.slots, self.slots + 1
+        user = _USERS[number % len(_USERS)] if self.config["users"] else None
+        if not self.own_root:
+            return _Slot(number, f"{self.config['scratch']}/{number}", user, None)
+        if number >= namespaces.SLOTS:
+            self.slots -= 1
+            raise OSError(f"{number} runs at a time are the most")
+        folder = namespaces.slot_folder(number)
+        ruleset = None
+        if self.landlock:
+            rights = jobs.file_rights(self.config["readable"], os.path.dirname(folder), executes=False)
+            ruleset = walls.file_rules(rights, self.landlock)
+        return _Slot(number, folder, user, ruleset)
+
+    def _drop_scratch(self, name: str) -> None:
+        slot = self.retained.pop(name, None)
+        if slot is not None:
+            self._leave_slot(slot)
+
+    def _leave_slot(self, slot: _Slot) -> None:
+        """The folder is gone, and the slot is for the next run; one that cannot be emptied is not used again."""
+        try:
+            if self.own_root:
+                namespaces.unmount_scratch(slot.folder)
+            else:
+                scratch.remove(slot.folder)
+        except OSError:
+            return  # the parent removes what is left when it closes
+        self.free.append(slot)
+
+    def _measure(self) -> None:
+        for run in self.runs.values():
+            if not run.cause:
+                size, files = scratch.measure(run.slot.folder, run.job["scratch_files"])
+                if size > run.job["scratch_bytes"]:
+                    self._end(run, f"it wrote more than {run.job['scratch_bytes']:,} bytes of files")
+                elif files > run.job["scratch_files"]:
+                    self._end(run, f"it made more than {run.job['scratch_files']:,} files")
+
+    def _end(self, run: _Run, cause: str) -> None:
+        """Kills a run, whatever it started, and keeps why and how long it had waited for a core."""
+        run.cause = run.cause or cause
+        try:
+            with open(f"/proc/{run.pid}/schedstat") as file:
+                run.waited = int(file.read().split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            run.waited = 0.0
+        signal.pidfd_send_signal(run.pidfd, signal.SIGKILL)
+
+    def _finish(self, run: _Run, poll: select.poll) -> None:
+        if run.job["profile"] == "compiler":  # while its leader is not waited for, the group is still its own
+            with contextlib.suppress(OSError):
+                os.killpg(run.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(run.pid, 0)
+        if run.job["profile"] == "compiler":
+            _reap_group(run.pid)
+        poll.unregister(run.pidfd)
+        del self.runs[run.pidfd]
+        if self.by_status.pop(run.status.fileno(), None):
+            poll.unregister(run.status)
+        os.close(run.pidfd)
+        if not run.job.get("keep"):
+            self.retained.pop(run.job.get("scratch", ""), None)
+            self._leave_slot(run.slot)
+        ended = {
+            "exit_code": os.waitstatus_to_exitcode(status),
+            "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            "peak_bytes": usage.ru_maxrss * 1024,
+            "cause": run.cause,
+            "waited": run.waited,
+        }
+        self._tell(run.status, ended)
+        run.status.close()
+
+    @staticmethod
+    def _tell(status: socket.socket, row: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # perhaps nobody waits any longer
+            status.sendall(json.dumps(row).encode())
+
+
+def _reap_group(group: int) -> None:
+    """What a compiler started and left behind; it was killed and came to us."""
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        try:
+            if os.waitid(os.P_PGID, group, os.WEXITED | os.WNOHANG) is None:
+                time.sleep(0.001)
+        except ChildProcessError:
+            return
+
+
+def _raise_walls(config: dict[str, Any], control: socket.socket) -> _Server:
+    """The walls that are common to all runs, and what is missing of them. Raises OSError where one that is there does
+    not stand."""
+    server = _Server(config, control, walls.landlock_version())
+    if config["namespaces"]:
+        namespaces.enter(config["root"], config["readable"])
+        server.own_root = True
+    if sys.platform == "linux":
+        walls.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        walls.bound_capabilities()
+        walls.hide_memory()
+    config["seccomp"] = walls.seccomp_exists()
+    jobs.prepare()
+    server.nothing = os.open(os.devnull, os.O_RDWR)
+    if config["seccomp"]:
+        server.filters = walls.ProfileFilters()
+        walls.install_base_filter()
+    return server
+
+
+def serve_forks(text: str) -> None:
+    """Serves runs. text: JSON of: control (descriptor of a socket of packets), readable (paths that runs may read),
+    root and scratch (empty folders), namespaces (whether to go into its own),
+    users (whether runs get a user of their own), rooted (whether it was given its own root folder), package (that holds
+    herd)."""
+    config = json.loads(text)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    control = socket.socket(fileno=config["control"])
+    for name in PRELOADED_MODULES:
+        __import__(name)
+    sys.path[:] = [path for path in sys.path if path != config["package"]]
+    try:
+        server = _raise_walls(config, control)
+    except OSError as fault:
+        control.send(json.dumps({"fault": str(fault)}).encode())
+        os._exit(1)
+    report = {"landlock": server.landlock, "seccomp": config["seccomp"], "own_root": server.own_root}
+    control.send(json.dumps(report).encode())
+    gc.collect()
+    gc.disable()
+    gc.freeze()  # so that a child's first collection does not copy every page
+    try:
+        server.serve()
+    finally:
+        server.close()
+        os._exit(0)
