@@ -130,6 +130,7 @@ class _Server:
         answer = socket.socket(fileno=status)
         try:
             slot = self._take_slot(job)
+            jobs.name_folder(slot.folder)  # before the fork: it is mostly the same as before
             pid = os.fork()
         except OSError as fault:  # as when there are too many processes
             self._tell(answer, {"fault": f"the fork server: {fault}"})
