@@ -19,7 +19,8 @@ _PART = 1 << 16
 class Ending:
     """How the process of a run ended. exit_code: as of `subprocess`; None where it never began. late: it was still
     there when the time was over. full: what it wrote too much of. cause: why the fork server ended it. waited: seconds
-    that it waited for a core, where it was ended. fault: of the fork server."""
+    that it waited for a core, where it was ended. fault: of the fork server. stopped: it was there
+    when it was told to end."""
 
     exit_code: int | None
     cpu_seconds: float = 0.0
@@ -29,6 +30,7 @@ class Ending:
     late: bool = False
     full: str = ""
     fault: str = ""
+    stopped: bool = False
 
 
 @dataclass
@@ -175,6 +177,7 @@ class _Watch:
         ending = Ending(
             row.get("exit_code"), row.get("cpu_seconds", 0.0), row.get("peak_bytes", 0), row.get("cause", ""),
             row.get("waited", 0.0), self.late[number], self.full[number], row.get("fault", ""),
+            row.get("stopped", False),
         )  # fmt: skip
         self.endings[number] = ending
         if self.ended(number, ending):

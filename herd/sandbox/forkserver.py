@@ -49,7 +49,8 @@ class _Slot:
 
 @dataclass
 class _Run:
-    """A child. cause: why it was ended. waited: seconds that it had waited for a core by then."""
+    """A child. cause: why it was ended. waited: seconds that it had waited for a core by then. stopped: it was there
+    when its parent told it to end."""
 
     pid: int
     status: socket.socket
@@ -58,6 +59,7 @@ class _Run:
     job: dict[str, Any]
     cause: str = ""
     waited: float = 0.0
+    stopped: bool = False
 
 
 @dataclass
@@ -128,6 +130,7 @@ class _Server:
         answer = socket.socket(fileno=status)
         try:
             slot = self._take_slot(job)
+            jobs.name_folder(slot.folder)  # before the fork: it is mostly the same as before
             pid = os.fork()
         except OSError as fault:  # as when there are too many processes
             self._tell(answer, {"fault": f"the fork server: {fault}"})
@@ -216,6 +219,7 @@ class _Server:
     def _end(self, run: _Run, cause: str) -> None:
         """Kills a run, whatever it started, and keeps why and how long it had waited for a core."""
         run.cause = run.cause or cause
+        run.stopped = not cause and os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         try:
             with open(f"/proc/{run.pid}/schedstat") as file:
                 run.waited = int(file.read().split()[1]) / 1e9
@@ -244,6 +248,7 @@ class _Server:
             "peak_bytes": usage.ru_maxrss * 1024,
             "cause": run.cause,
             "waited": run.waited,
+            "stopped": run.stopped,
         }
         self._tell(run.status, ended)
         run.status.close()

@@ -81,11 +81,8 @@ def arrange(descriptors: list[int], ruleset: int | None) -> int | None:
 
 def _lock(job: Mapping[str, Any], cell: JobCell, ruleset: int | None) -> None:
     os.chdir(cell.scratch)
-    os.umask(0o077)
     if job["profile"] == "program" and os.path.isfile(BINARY) and not os.path.islink(BINARY):
         os.chmod(BINARY, 0o700)  # the compiler itself may not change modes
-    os.environ.update(HOME=cell.scratch, TMPDIR=cell.scratch)
-    tempfile.tempdir = cell.scratch
     executes = job["profile"] in ("program", "compiler")
     if cell.landlock and ruleset is None:
         rules = file_rights(job.get("readable", cell.readable), cell.scratch, executes and "executable" not in job)
@@ -132,6 +129,7 @@ def prepare() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "herd"]:
         del sys.modules[name]
     sys.argv = ["program"]
+    os.umask(0o077)
     os.environ.clear()
     os.environ.update(PATH="/usr/bin:/bin", LANG="C.UTF-8")
     for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
@@ -147,6 +145,13 @@ def _module(name: str) -> dict[str, Any]:
     module = types.ModuleType(name)
     sys.modules[name] = module
     return module.__dict__
+
+
+def name_folder(scratch: str) -> None:
+    """The folder that the next runs find in their environment."""
+    if tempfile.tempdir != scratch:
+        os.environ.update(HOME=scratch, TMPDIR=scratch)
+        tempfile.tempdir = scratch
 
 
 def fault_in_words(fault: BaseException) -> str:

@@ -36,7 +36,7 @@ def run_once(request_file: str = REQUEST_FILE, readable: tuple[str, ...] = ()) -
     kind = row["kind"]
     jobs.arrange([nothing if element is None else os.dup(element) for element in STREAMS[kind]], None)
     folder = os.getcwd()
-    os.environ.update(HOME=folder, TMPDIR=folder)
+    jobs.name_folder(folder)
     walls.ResourceLimits(**row["limits"]).install()
     with contextlib.suppress(OSError):  # a container may forbid what it does itself
         walls.drop_capabilities()

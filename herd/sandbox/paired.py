@@ -44,7 +44,6 @@ def run_tests_apart(
     """Two processes. jobs: of the tests and of the program."""
     asked, asking = os.pipe()
     hearing, telling = os.pipe()
-    first: list[int] = []
     with Run() as tests, Run() as candidate:
         for run, data, ends in ((tests, request, (hearing, asking)), (candidate, {"code": code}, (asked, telling))):
             for _ in range(3):
@@ -56,11 +55,11 @@ def run_tests_apart(
         for run, job in ((candidate, jobs[1]), (tests, jobs[0])):
             server.send(run, job)
         deadline = time.monotonic() + limits.wall_seconds
-        endings = follow([tests, candidate], deadline, lambda number, _: first.append(number) or number == 0)
+        endings = follow([tests, candidate], deadline, lambda number, _: number == 0)
     reasons = [
         judge_ending(ending, limits, job["limits"]["cpu_seconds"]) for ending, job in zip(endings, jobs, strict=True)
     ]
-    if first[:1] == [0]:  # the tests had ended before, and the program was ended for it
+    if endings[1].stopped and not (endings[1].late or endings[1].full):  # since the tests had ended
         reasons[1] = ("", False)
     row = _locked_row(tests)
     _locked_row(candidate)
