@@ -18,9 +18,9 @@ from herd.commands.command import Command
 
 if TYPE_CHECKING:
     from herd.core.registry import PluginConfig
+    from herd.core.status_line import StatusLine
     from herd.evals.answers import AnswerStore
     from herd.evals.harness import Score
-    from herd.core.status_line import StatusLine
 
 _ADDRESSES = ("http://", "https://")
 
