@@ -55,7 +55,7 @@ def held(folder: Path, loss: str, monkeypatch: pytest.MonkeyPatch, *, beside: bo
     asked: list[int] = []
     made_by = stage.objective
 
-    def with_reference(preference: Any, reference: Any, nll_weight: float, strangers: Any = None) -> Any:
+    def with_reference(preference: Any, reference: Any, nll_weight: float, *others: Any) -> Any:
         model = copy.deepcopy(known["policy"]).requires_grad_(False)
 
         def loss(policy: Any, batch: PreferenceBatch) -> Any:
