@@ -261,13 +261,13 @@ def _plain(row: Any) -> Any:
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any], name: str = "") -> str:
     """Words for the first thing that differs; empty where nothing does."""
     for key in sorted({*before, *now}):
-        was, wanted = before.get(key), now.get(key)
-        if was == wanted:
+        was, setting = before.get(key), now.get(key)
+        if was == setting:
             continue
         path = f"{name}.{key}" if name else key
-        if isinstance(was, dict) and isinstance(wanted, dict):
-            return _difference(was, wanted, path)
-        return f"`{path}` ({_short(was)}, and now {_short(wanted)})"
+        if isinstance(was, dict) and isinstance(setting, dict):
+            return _difference(was, setting, path)
+        return f"`{path}` ({_short(was)}, and now {_short(setting)})"
     return ""
 
 

@@ -48,9 +48,9 @@ def measure_overlap(
     items = {name: items_of(records) for name, records in tasks.items()}
     sets = [ItemNgrams(list(own.values()), ngram=ngram) for own in items.values()]
     hosts: list[str] = []
-    found = measure_coverage(sets, _keep_first(texts, hosts))
+    coverages = measure_coverage(sets, _keep_first(texts, hosts))
     overlaps = []
-    for (name, own), coverage in zip(items.items(), found, strict=True):
+    for (name, own), coverage in zip(items.items(), coverages, strict=True):
         check = check_recovery(list(own.values()), hosts, threshold=threshold, ngram=ngram)
         overlaps.append(_overlap(name, tasks[name], own, coverage, check, ngram, threshold))
     return overlaps

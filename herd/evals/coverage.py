@@ -73,12 +73,12 @@ class ItemNgrams:
 
     def coverage(self, texts: Iterable[str]) -> Coverage:
         """Reads the corpus once; a document is looked at on its own."""
-        (found,) = measure_coverage([self], texts)
-        return found
+        (coverage,) = measure_coverage([self], texts)
+        return coverage
 
-    def covered_by(self, found: set[tuple[int, ...]], documents: int, words: int) -> Coverage:
+    def covered_by(self, in_corpus: set[tuple[int, ...]], documents: int, words: int) -> Coverage:
         """How much of the items these n-grams cover."""
-        rows = [self._covered(own, ids, found) for own, ids in zip(self._grams, self._items, strict=True)]
+        rows = [self._covered(own, ids, in_corpus) for own, ids in zip(self._grams, self._items, strict=True)]
         return Coverage(tuple(share for share, _ in rows), tuple(run for _, run in rows), documents, words)
 
     def _ids(self, words: Sequence[str], *, grow: bool = False) -> list[int]:
@@ -107,13 +107,13 @@ class ItemNgrams:
         return {gram for gram, value in grams if gram in self._by_hash[value]}
 
     def _covered(
-        self, grams: Sequence[tuple[int, ...]], ids: Sequence[int], found: set[tuple[int, ...]]
+        self, grams: Sequence[tuple[int, ...]], ids: Sequence[int], in_corpus: set[tuple[int, ...]]
     ) -> tuple[float | None, int]:
         """The share of an item's own tokens that lie in an n-gram of the corpus, and the most of them in a row."""
         own, covered = np.zeros(len(ids), bool), np.zeros(len(ids), bool)
         for start, gram in enumerate(grams):
             own[start : start + self.ngram] |= gram not in self._shared
-            covered[start : start + self.ngram] |= gram in found
+            covered[start : start + self.ngram] |= gram in in_corpus
         if not own.any():
             return None, 0
         edges = np.flatnonzero(np.diff(np.concatenate([[0], covered.astype(np.int8), [0]])))
@@ -124,13 +124,13 @@ class ItemNgrams:
 def measure_coverage(sets: Sequence[ItemNgrams], texts: Iterable[str]) -> list[Coverage]:
     """How much of the items of every set, such as of several tasks, a corpus holds, which is read once. All split texts
     alike."""
-    found: list[set[tuple[int, ...]]] = [set() for _ in sets]
+    in_corpus: list[set[tuple[int, ...]]] = [set() for _ in sets]
     documents = words = 0
     for batch in _batches(texts, sets[0].split if sets else ngram_words):
         documents, words = documents + len(batch), words + sum(map(len, batch))
-        for own, ngrams in zip(found, sets, strict=True):
+        for own, ngrams in zip(in_corpus, sets, strict=True):
             own |= ngrams.find(batch)
-    return [ngrams.covered_by(own, documents, words) for own, ngrams in zip(found, sets, strict=True)]
+    return [ngrams.covered_by(own, documents, words) for own, ngrams in zip(in_corpus, sets, strict=True)]
 
 
 def _batches(texts: Iterable[str], split: Split) -> Iterator[list[Sequence[str]]]:

@@ -172,9 +172,9 @@ class Endpoint:
         raise ServerAwayError(f"{self.url} gave no answer in {self.max_attempts} tries ({problem})")
 
     def _wait_as_asked(self, fault: urllib.error.HTTPError) -> None:
-        asked = fault.headers.get("Retry-After", "") if fault.headers else ""
-        if asked.isdigit():
-            self.wait(min(float(asked), _LONGEST_WAIT_SECONDS))
+        retry_after = fault.headers.get("Retry-After", "") if fault.headers else ""
+        if retry_after.isdigit():
+            self.wait(min(float(retry_after), _LONGEST_WAIT_SECONDS))
 
 
 _MESSAGE_FIELDS = ("content", "tool_calls", "reasoning_content")

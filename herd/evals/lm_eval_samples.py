@@ -106,8 +106,8 @@ def _run_of(file: Path, rows: Sequence[Row], task: str, chosen: str) -> AnswerRu
 
 
 def _checked(row: object, where: str) -> Row:
-    wanted = ("doc_id", "target", "resps", "filtered_resps", "arguments")
-    if isinstance(row, RowError) or not isinstance(row, Mapping) or any(name not in row for name in wanted):
+    columns = ("doc_id", "target", "resps", "filtered_resps", "arguments")
+    if isinstance(row, RowError) or not isinstance(row, Mapping) or any(name not in row for name in columns):
         raise DataError(f"{where} is no sample of lm-eval; name a samples_*.jsonl that --log_samples wrote")
     metrics = row.get("metrics") or [name for name in ("exact_match", "acc", "acc_norm") if name in row]
     return {"filter": "none", **row, "metrics": [name for name in metrics if isinstance(row.get(name), int | float)]}
@@ -203,8 +203,8 @@ def _results_beside(file: Path) -> Row:
 
 def _model_of(results: Row, file: Path) -> str:
     config = results.get("config") or {}
-    known = [results.get("model_source") or config.get("model"), results.get("model_name") or config.get("model_args")]
-    return json.dumps(known) if any(known) else str(file.parent)
+    names = [results.get("model_source") or config.get("model"), results.get("model_name") or config.get("model_args")]
+    return json.dumps(names) if any(names) else str(file.parent)
 
 
 def _prompt_of(results: Row, task: str) -> dict[str, Any]:

@@ -79,11 +79,11 @@ class GridPrompts:
             return [self._own.sentence], self._own.question, (self._own.answer,)
         keys = self._words.draw_keys(chance, "words", self._num_needles)
         needles = [KeyedNeedle("numbers", key, self._words.draw(chance, "numbers")) for key in keys]
-        asked = chance.sample(needles, self._num_queries)
-        names = " and ".join(needle.key for needle in asked)
-        number = "number" if len(asked) == 1 else "numbers"
-        question = f"What {'is' if len(asked) == 1 else 'are'} the special magic {number} for {names}?"
-        return [needle.sentence for needle in needles], question, tuple(needle.value for needle in asked)
+        queries = chance.sample(needles, self._num_queries)
+        names = " and ".join(needle.key for needle in queries)
+        number = "number" if len(queries) == 1 else "numbers"
+        question = f"What {'is' if len(queries) == 1 else 'are'} the special magic {number} for {names}?"
+        return [needle.sentence for needle in needles], question, tuple(needle.value for needle in queries)
 
     def fit(self, draw: PromptDraw, budget: int, counts: TokenCounts) -> tuple[int, int]:
         chance = draw.chance()

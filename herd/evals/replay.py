@@ -28,7 +28,7 @@ class ReplayedAnswer:
     truncated: bool
 
 
-def replay(record: AnswerRecord, own: AnswerEnding, wanted: AnswerEnding) -> ReplayedAnswer | None:
+def replay(record: AnswerRecord, own: AnswerEnding, target: AnswerEnding) -> ReplayedAnswer | None:
     """The answer under the ending `wanted`, which was given under `own`; None where a part of it was never written.
 
     A stop string ends a text at its first place. Where the end of an answer is not known (other harnesses store the
@@ -36,8 +36,8 @@ def replay(record: AnswerRecord, own: AnswerEnding, wanted: AnswerEnding) -> Rep
     has fewer bytes than the limit has tokens.
     """
     written = record.response + record.tail
-    stop_at = min((at for stop in wanted.stop if (at := written.find(stop)) >= 0), default=None)
-    limit_at = _limit_at(record, wanted.max_tokens, own.max_tokens)
+    stop_at = min((at for stop in target.stop if (at := written.find(stop)) >= 0), default=None)
+    limit_at = _limit_at(record, target.max_tokens, own.max_tokens)
     if limit_at is None:
         return None
     if stop_at is not None and stop_at <= limit_at:
@@ -47,9 +47,9 @@ def replay(record: AnswerRecord, own: AnswerEnding, wanted: AnswerEnding) -> Rep
     if record.stop_string:
         return None  # it went on from a stop string that is none any more
     if record.finish_reason == "length":
-        goes_on = wanted.max_tokens > own.max_tokens and not _ended_by_context(record, own)
+        goes_on = target.max_tokens > own.max_tokens and not _ended_by_context(record, own)
         return None if goes_on else ReplayedAnswer(record.response, True)
-    if not record.finish_reason and not set(own.stop) <= set(wanted.stop):
+    if not record.finish_reason and not set(own.stop) <= set(target.stop):
         return None
     return ReplayedAnswer(record.response, False)
 
@@ -59,18 +59,18 @@ def _ended_by_context(record: AnswerRecord, own: AnswerEnding) -> bool:
     return 0 < record.tokens < own.max_tokens
 
 
-def _limit_at(record: AnswerRecord, wanted: int, own: int) -> int | None:
+def _limit_at(record: AnswerRecord, target: int, own: int) -> int | None:
     """At which character so many tokens end; past the end where there are no more. None where it cannot be told."""
     written = record.response + record.tail
     beyond = len(written) + 1
-    if wanted == own:
+    if target == own:
         return beyond
     most_tokens = record.tokens or len(written.encode("utf-8", "surrogatepass"))
-    if 0 < most_tokens <= wanted and (record.finish_reason or most_tokens < own):
+    if 0 < most_tokens <= target and (record.finish_reason or most_tokens < own):
         return beyond
-    if not written or not wanted or not record.token_lengths:
-        return beyond if not written and wanted and record.finish_reason != "length" else None
-    return _characters(record.token_lengths, wanted, beyond)
+    if not written or not target or not record.token_lengths:
+        return beyond if not written and target and record.finish_reason != "length" else None
+    return _characters(record.token_lengths, target, beyond)
 
 
 def _characters(lengths: Sequence[int], tokens: int, beyond: int) -> int:

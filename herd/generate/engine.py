@@ -58,9 +58,9 @@ class Engine:
     of a token is compiled, which takes some seconds once and pays from some thousand tokens on; absent, it is for a
     large model on a GPU, where rows are many, and a CPU reads by a kernel of our own. tokenizer: for stop texts and the
     text of answers. cache_tokens: how many the KV cache may hold, of prompts and answers at work and of those before
-    that may begin alike; absent, `max_num_seqs` whole contexts, or a part of memory, and for one text that is longer as
-    many as memory has room for. ranks: processes with an engine of
-    this model each, which `generate` and `score` divide prompts over; all ask the same and get everything.
+    that may begin alike; absent, `max_num_seqs` whole contexts, or a part of memory, and for one longer text as many as
+    there is room for. ranks: processes with an engine of this model each, which `generate` and `score` divide prompts
+    over; all ask the same and get everything.
 
     The weights are looked at when a request is made; what was cached under others is not used.
     """
@@ -164,9 +164,7 @@ class Engine:
             with ThreadPoolExecutor(workers) as threads:
                 for future in [threads.submit(_work, scheduler, pending, note) for scheduler in schedulers]:
                     future.result()
-        own: dict[int, list[CompletionOutput]] = {}
-        for entry in itertools.chain.from_iterable(groups):
-            own[entry.request.number] = entry.output.outputs
+        own = {entry.request.number: entry.output.outputs for entry in itertools.chain.from_iterable(groups)}
         outputs: dict[int, list[CompletionOutput]] = {}
         for part in self.ranks.gather(own):
             outputs |= part

@@ -56,9 +56,9 @@ def grade_all_maths(
         return [_verified(reply) for reply in pool.map("verify_answer", calls)]
     answers = [_classic_answer(answer, form) for answer, _ in pairs]
     golds = [gold_answer(solution) or normalize_answer(solution) for _, solution in pairs]
-    asked = [number for number, answer in enumerate(answers) if answer and answer != golds[number]]
+    unequal = [number for number, answer in enumerate(answers) if answer and answer != golds[number]]
     replies = dict(
-        zip(asked, pool.map("equivalent", [(answers[number], golds[number]) for number in asked]), strict=True)
+        zip(unequal, pool.map("equivalent", [(answers[number], golds[number]) for number in unequal]), strict=True)
     )
     return [_classic(answer, golds[number], replies.get(number)) for number, answer in enumerate(answers)]
 

@@ -75,7 +75,7 @@ def grade_nexus(text: str, reference: str, functions: Mapping[str, Mapping[str, 
     as they are written.
     """
     try:
-        known = _bound(ast.parse(reference.strip(), mode="eval").body, functions)
+        expected = _bound(ast.parse(reference.strip(), mode="eval").body, functions)
     except (NoCallError, SyntaxError) as fault:
         raise ValueError(f"the reference {reference!r} is no call: {fault}") from fault
     written = _first_call(text)
@@ -83,7 +83,9 @@ def grade_nexus(text: str, reference: str, functions: Mapping[str, Mapping[str, 
         called = _bound(ast.parse(written, mode="eval").body, functions)
     except (NoCallError, SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as fault:
         return unparsed_verdict(f"it is no call: {fault}")
-    return AnswerVerdict(float(called == known), written[:2000], "" if called == known else f"it should be {reference}")
+    return AnswerVerdict(
+        float(called == expected), written[:2000], "" if called == expected else f"it should be {reference}"
+    )
 
 
 def _first_call(text: str) -> str:
