@@ -17,13 +17,14 @@ def one_of_ranks(command: Command, options: argparse.Namespace) -> Iterator[bool
 
     Raises SettingsError for an executor by which each of them would make the run for itself.
     """
-    from herd.run.launcher import LAUNCHERS, TIMEOUT_SECONDS, launched_executor, ranks_meet
     from herd.run.ranks import Rank
 
     here = Rank.from_env()
     if command.run_folder is None or here.world_size == 1:
         yield True
         return
+    from herd.run.launcher import LAUNCHERS, TIMEOUT_SECONDS, launched_executor, ranks_meet
+
     if launched_executor(_named_executor(options)) not in LAUNCHERS:
         yield True
     elif _only_shows(options):

@@ -22,11 +22,12 @@ def estimated_text_lines(forecasts: Sequence[StageForecast], artifacts: Path) ->
     if largest is None or not isinstance(s := largest.training.settings, PretrainSettings):
         return
     held = {name: round(tokens) for name, tokens in _unpacked_tokens(largest, artifacts).items()}
-    phases_name_others = not isinstance(s.mix, ProportionalMix) and any(
-        name not in held for phase in s.mix for name in phase.sources
-    )
+    if isinstance(s.mix, ProportionalMix):
+        named_sources = set(s.mix.replay_sources)
+    else:
+        named_sources = {name for phase in s.mix for name in phase.sources}
     is_sought = isinstance(largest.training.plan.inputs.get("mix"), Artifact)
-    if not sum(held.values()) or phases_name_others or is_sought:
+    if not sum(held.values()) or not named_sources <= held.keys() or is_sought:  # rows may name sources, too
         return
     mix = resolve_mix(held, s.mix, tokens=s.tokens, epochs=s.epochs)
     read = sorted(tokens_of_phases(mix.phases, mix.tokens).items(), key=lambda pair: -pair[1])

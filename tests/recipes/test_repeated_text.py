@@ -72,3 +72,5 @@ def test_tokens_and_readings_of_every_source_are_told_before_the_text_is_packed(
     assert line.endswith("about 550 tokens: books 500 (0.5 times), code 50 (0.5 times)")
     other = (MixPhase(until=1.0, mixture_weights={"books": 0.5, "rows say": 0.5}),)
     assert said(tmp_path, 550, other, lines=estimated_text_lines) == []
+    replayed = ProportionalMix(replay_share=0.1, replay_sources=("rows say",))
+    assert said(tmp_path, 550, replayed, lines=estimated_text_lines) == []
