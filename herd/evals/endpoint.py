@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import time
@@ -20,6 +21,7 @@ from herd.core.records import Conversation, Message
 _WORTH_A_RETRY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _LONGEST_WAIT_SECONDS = 60.0
 _MAX_REPLY_BYTES = 256 << 20
+_ROUNDING = 1e-3  # above 0, that a log-probability may be by rounding
 
 
 class ServerAwayError(HerdError):
@@ -101,46 +103,40 @@ class Endpoint:
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         if conversation.definitions:
             body["tools"] = list(conversation.definitions)
-        reply = self._post("/chat/completions", body)
-        choice = _first_choice(reply)
+        choice, tokens = self._post("/chat/completions", body)
         message = choice.get("message")
         if not isinstance(message, Mapping):
             raise ServerAwayError(f"{self.url} gave a reply without a message")
-        row = {"role": "assistant", **{name: message[name] for name in _MESSAGE_FIELDS if message.get(name)}}
-        return Reply(Message.from_row(row), _finish_reason(choice), _tokens_of(reply))
+        return Reply(_message_of(message), _finish_reason(choice), tokens)
 
     def complete(self, prompt: str, **sampling: Any) -> Reply:
         """The text that goes on from a prompt."""
-        reply = self._post("/completions", {"prompt": prompt, **sampling})
-        choice = _first_choice(reply)
-        message = Message("assistant", str(choice.get("text") or ""))
-        return Reply(message, _finish_reason(choice), _tokens_of(reply))
+        choice, tokens = self._post("/completions", {"prompt": prompt, **sampling})
+        return Reply(Message("assistant", _text_of(choice.get("text"))), _finish_reason(choice), tokens)
 
     def score(self, text: str) -> ScoredText:
         """How likely every token of a text is. Raises HerdError for a server that does not tell: it would make every
         likelihood a chance."""
         body = {"prompt": text, "max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0}
-        choice = _first_choice(self._post("/completions", body))
-        row = choice.get("logprobs") or {}
-        tokens, log_probs = row.get("tokens"), row.get("token_logprobs")
-        if not tokens or not log_probs or not str(choice.get("text", "")).startswith(text):
+        choice, _ = self._post("/completions", body)
+        row = choice.get("logprobs")
+        if not isinstance(row, Mapping) or not row.get("tokens") or not row.get("token_logprobs"):
+            row = {}
+        if not row or not str(choice.get("text", "")).startswith(text):
             raise HerdError(
                 f"{self.url} does not give the log-probabilities of a prompt (`echo` with `logprobs` of /completions), "
                 "which tasks of likelihoods need; take a server that does, such as vLLM, or tasks that generate"
             )
-        starts = list(row.get("text_offset") or _offsets(tokens))
-        starts = [start - starts[0] for start in starts]
-        count = sum(start < len(text) for start in starts)
-        if count == 0 or any(value is None for value in log_probs[1:count]):
-            raise HerdError(f"{self.url} gives no log-probability for some tokens of a prompt; take another server")
-        likeliest = row.get("top_logprobs") or [None] * count
-        greedy = [
-            bool(top) and value is not None and value >= max(top.values()) - 1e-9
-            for value, top in zip(log_probs[:count], likeliest[:count], strict=True)
-        ]
-        return ScoredText(tuple(log_probs[:count]), (*starts[:count], len(text)), tuple(greedy))
+        try:
+            return _scored_text(text, row)
+        except (TypeError, ValueError, AttributeError, KeyError) as fault:
+            raise HerdError(
+                f"the log-probabilities that {self.url} gives of a prompt cannot be used ({str(fault)[:120]}); take "
+                "another server, or tasks that generate"
+            ) from None
 
-    def _post(self, route: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _post(self, route: str, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+        """The first choice of a reply, and its tokens."""
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(self.api_key_env, "") if self.api_key_env else "":
             headers["Authorization"] = f"Bearer {key}"
@@ -154,9 +150,9 @@ class Endpoint:
             try:
                 with opener.open(request, timeout=self.timeout_seconds) as answer:
                     reply = json.loads(answer.read(_MAX_REPLY_BYTES))
-                if isinstance(reply, dict):
-                    return reply
-                problem = "its reply is no object"
+                if (choice := _first_choice(reply)) is not None:
+                    return choice, _tokens_of(reply)
+                problem = f"its reply has no choices{_words_of(reply)}"
             except urllib.error.HTTPError as fault:
                 problem = f"status {fault.code}"
                 with fault:
@@ -167,7 +163,7 @@ class Endpoint:
                         "--model and the access key"
                     ) from None
                 self._wait_as_asked(fault)
-            except (OSError, ValueError, HTTPException) as fault:
+            except (OSError, ValueError, RecursionError, HTTPException) as fault:
                 problem = str(fault) or type(fault).__name__
         raise ServerAwayError(f"{self.url} gave no answer in {self.max_attempts} tries ({problem})")
 
@@ -184,11 +180,51 @@ def _message_row(message: Message) -> dict[str, Any]:
     return replace(message, train=True).to_row()
 
 
-def _first_choice(reply: Mapping[str, Any]) -> Mapping[str, Any]:
-    choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
-        raise ServerAwayError("the server gave a reply without choices")
-    return choices[0]
+def _message_of(message: Mapping[str, Any]) -> Message:
+    """What a model wrote. Calls that cannot be read are its text: they are an answer, and a wrong one."""
+    row = {"role": "assistant", **{name: message[name] for name in _MESSAGE_FIELDS if message.get(name)}}
+    row |= {name: _text_of(row[name]) for name in ("content", "reasoning_content") if name in row}
+    try:
+        return Message.from_row(row)
+    except (HerdError, TypeError, AttributeError, KeyError, ValueError):
+        calls = json.dumps(row.get("tool_calls"), ensure_ascii=False)
+        return Message("assistant", "\n".join(filter(None, (str(row.get("content", "")), calls))))
+
+
+def _text_of(content: Any) -> str:
+    """A text, or the texts of a list of parts. Raises ServerAwayError for what is neither."""
+    parts = content if isinstance(content, list) else [content or ""]
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise ServerAwayError(f"the server gave a {type(content).__name__} that is no text as an answer")
+    return "".join(map(str, texts))
+
+
+def _scored_text(text: str, row: Mapping[str, Any]) -> ScoredText:
+    """Raises ValueError, TypeError or AttributeError for what are no log-probabilities of this text's tokens."""
+    tokens, log_probs = list(row["tokens"]), list(row["token_logprobs"])
+    offsets = row.get("text_offset")
+    starts = list(_offsets(tokens) if offsets is None else offsets)
+    if not len(tokens) == len(log_probs) == len(starts):
+        raise ValueError(f"{len(tokens)} tokens, {len(log_probs)} log-probabilities, {len(starts)} places")
+    starts = [start - starts[0] for start in starts]
+    if sorted(starts) != starts or starts[-1] > len(text):
+        raise ValueError("tokens are out of order, or go on after the text")
+    count = sum(start < len(text) for start in starts)
+    values = [float(value) for value in log_probs[1:count]]
+    if count == 0 or any(not -math.inf < value <= _ROUNDING for value in values):
+        raise ValueError("some are no numbers below 0")
+    likeliest = row.get("top_logprobs") or [None] * count
+    greedy = [
+        bool(top) and value is not None and value >= max(top.values()) - 1e-9
+        for value, top in zip(log_probs[:count], likeliest[:count], strict=True)
+    ]
+    return ScoredText((log_probs[0], *values), (*starts[:count], len(text)), tuple(greedy))
+
+
+def _first_choice(reply: Any) -> Mapping[str, Any] | None:
+    choices = reply.get("choices") if isinstance(reply, Mapping) else None
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else None
 
 
 def _finish_reason(choice: Mapping[str, Any]) -> str:
@@ -212,10 +248,12 @@ def _offsets(tokens: Sequence[str]) -> list[int]:
 def _error_words(fault: urllib.error.HTTPError) -> str:
     """What a server says of a refusal, on one line."""
     try:
-        row = json.loads(fault.read(10_000))
-        error = row.get("error", row)
-        words = error.get("message", "") if isinstance(error, Mapping) else error
-    except (OSError, ValueError, AttributeError, HTTPException):
+        return _words_of(json.loads(fault.read(10_000)))
+    except (OSError, ValueError, RecursionError, HTTPException):
         return ""
-    text = " ".join(str(words).split())
+
+
+def _words_of(row: Any) -> str:
+    error = row.get("error", row) if isinstance(row, Mapping) else ""
+    text = " ".join(str(error.get("message", "") if isinstance(error, Mapping) else error).split())
     return f" ({text[:200]})" if text else ""

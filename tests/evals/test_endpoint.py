@@ -142,3 +142,62 @@ def test_a_server_that_does_not_score_prompts_is_refused(change) -> None:
 
     with FakeServer(answer).running() as server, pytest.raises(HerdError, match="log-probabilit"):
         endpoint(server).score("abcd")
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        ({"content": [{"type": "text", "text": "It is "}, {"type": "text", "text": "4"}]}, "It is 4"),
+        ({"content": "4", "tool_calls": [{"function": {"name": "add", "arguments": "{torn"}}]}, "4\n"),
+        ({"content": "", "tool_calls": "add(2, 2)"}, '"add(2, 2)"'),
+        ({"content": None}, ""),
+    ],
+)
+def test_an_answer_in_any_form_is_an_answer(message: dict, content: str) -> None:
+    reply = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    with FakeServer(lambda route, body: (200, {}, reply)).running() as server:
+        answer = endpoint(server).chat(ASKED).message
+    assert answer.content.startswith(content)
+    assert not answer.tool_calls
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"[" * 100_000,
+        b"",
+        {"error": {"message": "overloaded"}},
+        {"choices": {}},
+        {"choices": [{"message": "4"}]},
+        {"choices": [{"message": {"content": 4}}]},
+        {"choices": [{"message": {"content": [3]}}]},
+    ],
+)
+def test_garbage_is_no_answer_and_no_crash(reply: object) -> None:
+    with FakeServer(lambda route, body: (200, {}, reply)).running() as server, pytest.raises(ServerAwayError):
+        endpoint(server).chat(ASKED)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token_logprobs": [None, -1.0]},
+        {"token_logprobs": [None, *["x"] * 10]},
+        {"token_logprobs": [None, *[float("nan")] * 10]},
+        {"token_logprobs": [None, *[5.0] * 10]},
+        {"text_offset": [0, 1]},
+        {"text_offset": "abc"},
+        {"text_offset": [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]},
+        {"top_logprobs": "abc"},
+        {"top_logprobs": [None]},
+        {"tokens": 5},
+    ],
+)
+def test_numbers_that_cannot_be_right_are_refused(change: dict) -> None:
+    def answer(route: str, body: dict) -> tuple[int, dict, dict]:
+        reply = echo_reply(body["prompt"], lambda place, token: -1.0)
+        reply["choices"][0]["logprobs"].update(change)
+        return 200, {}, reply
+
+    with FakeServer(answer).running() as server, pytest.raises(HerdError, match="log-probabilit"):
+        endpoint(server).score("ten letter")
