@@ -23,9 +23,10 @@ from herd.evals.tasks import tasks
 # Grades an answer as it would be under another ending; None where this grader cannot tell.
 Regrade = Callable[[AnswerRecord, ReplayedAnswer], Grade | None]
 
-# Of a task's settings, which say what is asked and how answers are written, and nothing of how they are graded.
-_NO_GRADING = frozenset(
-    (*PROMPT_SETTINGS, "data", "split", "limit", "max_tokens", "stop", "num_samples", "temperature", "top_p", "k")
+# Of a task's settings, which say what is asked and how answers are written, and nothing of how they are graded. A style
+# of prompts has its own words for the answer, which its grader looks for.
+_NO_GRADING = frozenset(PROMPT_SETTINGS) - {"prompt_style"} | frozenset(
+    ("data", "split", "limit", "subsets", "max_tokens", "stop", "num_samples", "temperature", "top_p", "k")
 )
 
 
@@ -33,10 +34,10 @@ _NO_GRADING = frozenset(
 class AnswerRun:
     """The answers of one model to one task.
 
-    label: what people call it. model: what tells the model from others. prompt: by which prompts may differ, by the
-    name of the cause. sampling: by which draws differ. k: of pass@k. grader: what tells how answers are graded from
-    other ways. records: of every item its samples, in order. regrade: by this run's grader. notes: what has to be
-    known.
+    label: what people call it. model: what tells the model from others. precision: in which its numbers are. prompt: by
+    which prompts may differ, by the name of the cause. sampling: by which draws differ. k: of pass@k. grader: what
+    tells how answers are graded from other ways. records: of every item its samples, in order. regrade: by this run's
+    grader. notes: what has to be known.
     """
 
     task: str
@@ -51,6 +52,7 @@ class AnswerRun:
     regrade: Regrade
     output: str = "generate"
     notes: tuple[str, ...] = ()
+    precision: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,11 @@ class TaskGrader:
         chat = bool(self.settings.prompt.get("chat"))
         if isinstance(task.output_type, LogLikelihood):
             return _grade_choice(task, task.output_type, example, record, chat)
-        if not isinstance(task.output_type, Generate) or (record.message and answer.text != record.response):
+        if (
+            not isinstance(task.output_type, Generate)
+            or record.choices
+            or (record.message and answer.text != record.response)
+        ):
             return None  # calls of tools cannot be cut
         response = answer_of(record, chat=chat)
         if answer.text != record.response:
@@ -122,16 +128,25 @@ def run_of(answers: TaskAnswers, label: str) -> AnswerRun:
     return AnswerRun(
         settings.task,
         label,
-        json.dumps(dict(settings.model), sort_keys=True),
+        _identity_of(settings.model),
         prompt_causes(prompt),
-        AnswerEnding(tuple(generation.get("stop", ())), int(generation.get("max_tokens", 0))),
+        AnswerEnding(
+            tuple(generation.get("stop", ())), int(generation.get("max_tokens", 0)), "address" not in settings.model
+        ),
         json.dumps([generation.get(name) for name in ("temperature", "top_p")]),
         int(generation.get("k", 1)),
         _grading_of(settings),
         own,
         TaskGrader(settings),
         settings.output,
+        precision=str(settings.model.get("dtype", "")),
     )
+
+
+def _identity_of(model: Mapping[str, Any]) -> str:
+    """What tells a model from others: its weights, whatever its folder is called, else all that is known of it."""
+    rest = {name: value for name, value in model.items() if name != "dtype"}
+    return json.dumps(model.get("weights") or rest, sort_keys=True)
 
 
 def prompt_causes(prompt: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +154,7 @@ def prompt_causes(prompt: Mapping[str, Any]) -> dict[str, Any]:
     names = {
         "chat template": ("chat", "template"),
         "system prompt": ("system_prompt",),
-        "shots": ("num_fewshot", "fewshot_seed"),
+        "shots": ("num_fewshot", "fewshot_seed", "exemplars"),
         "prompt wording": ("prompt_style", "prompt_suffix", "scoring", "truncate_left"),
     }
     return {cause: list(map(prompt.get, keys)) for cause, keys in names.items()}

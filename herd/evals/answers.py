@@ -230,7 +230,10 @@ class AnswerStore:
         row = _plain(asdict(settings) | {"format": ANSWERS_FORMAT})
         place = answers.folder / SETTINGS_FILE
         if place.exists():
-            if difference := _difference(_plain(asdict(answers.settings()) | {"format": ANSWERS_FORMAT}), row):
+            before = _plain(asdict(answers.settings()) | {"format": ANSWERS_FORMAT})
+            if row["model"].get("weights") == before["model"].get("weights") is not None:
+                before["model"]["name"] = row["model"].get("name")  # its folder may be called otherwise now
+            if difference := _difference(before, row):
                 raise SettingsError(
                     f"{answers.folder} holds answers with another {difference}; name another folder with --out, or "
                     "remove this one"

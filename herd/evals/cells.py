@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from herd.evals.answer_runs import AnswerRun
 from herd.evals.answers import AnswerRecord
 from herd.evals.attribution import Mask
-from herd.evals.replay import AnswerEnding, ReplayedAnswer, replay
+from herd.evals.replay import AnswerEnding, ReplayedAnswer, replay, replay_as
 from herd.evals.resumable import grade_of
 from herd.evals.scores import best_of_k
 from herd.evals.task import Grade
 
 MODELS, DRAWS, SAMPLING, PROMPT = "models", "other draws", "sampling", "prompt wording"
+PRECISION, FORM = "precision", "choices compared or answers written"
 STOP, LIMIT, EXTRACTION, SAMPLES = "stop strings", "token limit", "extraction", "pass@k"
 
 
@@ -56,11 +57,17 @@ def differing_prompts(first: AnswerRun, second: AnswerRun) -> tuple[int, int]:
 def cause_names(first: AnswerRun, second: AnswerRun) -> CauseNames:
     """In what the runs differ. Settings that made all prompts the same text are no causes."""
     answers = [MODELS] if first.model != second.model else []
+    if first.precision != second.precision:
+        answers.append(PRECISION)
+    if first.output != second.output:
+        answers.append(FORM)
     if differing_prompts(first, second)[0]:
         names = [name for name in first.prompt if first.prompt[name] != second.prompt.get(name)]
         answers += names or [PROMPT]
     if first.sampling != second.sampling:
         answers.append(SAMPLING)
+    if first.output != second.output:  # no grader, and no ending, of the one can be put to the other
+        return CauseNames(tuple(answers), ())
     grading = {
         STOP: first.ending.stop != second.ending.stop,
         LIMIT: first.ending.max_tokens != second.ending.max_tokens,
@@ -129,17 +136,30 @@ class ItemCells:
             name: self._second if switched >> place & 1 else self._first
             for place, name in enumerate(self.names.grading)
         }
-        stop, limit, grader, best_of = (sides.get(name, self._first) for name in (STOP, LIMIT, EXTRACTION, SAMPLES))
+        stop, limit, grader, best_of = (sides.get(name, run) for name in (STOP, LIMIT, EXTRACTION, SAMPLES))
         ending = AnswerEnding(stop.ending.stop, limit.ending.max_tokens)
         grades, truncated = [], []
-        for record in records:
-            answer = _replayed(run, record, ending)
+        for place, record in enumerate(records):
+            answer = _replayed(run, record, ending) or self._as_counterpart(run, record, place, ending)
             grade = _grade(run, grader, record, answer) if answer is not None else None
             if answer is None or grade is None:
                 return None
             grades.append(grade)
             truncated.append(answer.truncated)
         return _cell(grades, truncated, best_of.k)
+
+    def _as_counterpart(
+        self, run: AnswerRun, record: AnswerRecord, place: int, ending: AnswerEnding
+    ) -> ReplayedAnswer | None:
+        """What the same model wrote to the same prompt under this ending, in the other run."""
+        other = self._second if run is self._first else self._first
+        answers = other.records.get(record.id, ())
+        target = other.ending
+        if self.names.answers != (DRAWS,) or place >= len(answers) or run.output != "generate":
+            return None
+        if (target.stop, target.max_tokens) != (ending.stop, ending.max_tokens):
+            return None
+        return replay_as(record, run.ending, answers[place], target)
 
 
 def _replayed(run: AnswerRun, record: AnswerRecord, ending: AnswerEnding) -> ReplayedAnswer | None:
@@ -170,6 +190,6 @@ def _cell(grades: Sequence[Grade], truncated: Sequence[bool], k: int) -> ItemCel
 
 
 def _value_of(run: AnswerRun, cause: str) -> object:
-    if cause == MODELS:
-        return run.model
+    if cause in (MODELS, PRECISION, FORM):
+        return {MODELS: run.model, PRECISION: run.precision, FORM: run.output}[cause]
     return run.sampling if cause == SAMPLING else run.prompt.get(cause)

@@ -75,7 +75,9 @@ def compare_runs(first: AnswerRun, second: AnswerRun, others: Sequence[AnswerRun
             f"{first.label} and {second.label} share no item of {first.task} with a score; compare answers to the same"
         )
     points, symptoms = _split(cells, common)
-    told = {causes: own for causes, own in points.items() if causes != (DRAWS,) or any(own.values())}
+    joint = {cause for causes, own in points.items() if len(causes) > 1 and any(own.values()) for cause in causes}
+    unsaid = {(DRAWS,), *((cause,) for cause in joint)}  # where they add nothing alone
+    told = {causes: own for causes, own in points.items() if causes not in unsaid or any(own.values())}
     parts = [_cause_part(causes, own, common, cells) for causes, own in told.items()]
     means = [_mean(list(own.values())) for own in scores]
     rest = means[1] - means[0] - sum((_mean(list(by_item.values())) for by_item in points.values()), Fraction(0))

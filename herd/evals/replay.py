@@ -14,10 +14,12 @@ from herd.evals.answers import AnswerRecord
 
 @dataclass(frozen=True)
 class AnswerEnding:
-    """What ends answers. max_tokens: 0 where it is not known."""
+    """What ends answers. max_tokens: 0 where it is not known. tells: whether an answer tells if a stop string ended it;
+    servers do not."""
 
     stop: tuple[str, ...] = ()
     max_tokens: int = 0
+    tells: bool = True
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ def replay(record: AnswerRecord, own: AnswerEnding, target: AnswerEnding) -> Rep
     """The answer under the ending `wanted`, which was given under `own`; None where a part of it was never written.
 
     A stop string ends a text at its first place. Where the end of an answer is not known (other harnesses store the
-    text alone), it is taken as its own under all stop strings that ended it before, and as within the limit where it
-    has fewer bytes than the limit has tokens.
+    text alone, and servers do not say which string it was), it is taken as its own under all stop strings that ended it
+    before, and as within the limit where it has fewer bytes than the limit has tokens.
     """
     written = record.response + record.tail
     stop_at = min((at for stop in target.stop if (at := written.find(stop)) >= 0), default=None)
@@ -49,9 +51,26 @@ def replay(record: AnswerRecord, own: AnswerEnding, target: AnswerEnding) -> Rep
     if record.finish_reason == "length":
         goes_on = target.max_tokens > own.max_tokens and not _ended_by_context(record, own)
         return None if goes_on else ReplayedAnswer(record.response, True)
-    if not record.finish_reason and not set(own.stop) <= set(target.stop):
+    if not (record.finish_reason and own.tells) and not set(own.stop) <= set(target.stop):
         return None
     return ReplayedAnswer(record.response, False)
+
+
+def replay_as(
+    record: AnswerRecord, own: AnswerEnding, other: AnswerRecord, target: AnswerEnding
+) -> ReplayedAnswer | None:
+    """The answer under the ending that `other` had, which the same model gave to the same prompt, where one text goes
+    on from the other: then it is that one. None where they part earlier, or something else than the ending may have
+    ended the shorter one."""
+    written, text = record.response + record.tail, other.response
+    truncated = other.finish_reason == "length"
+    if written.startswith(text) and (truncated or text == record.response):
+        return ReplayedAnswer(text, truncated)
+    rest = text.removeprefix(record.response)
+    was_ended = record.finish_reason == "length" or rest.startswith(own.stop)
+    if text.startswith(record.response) and was_ended:
+        return ReplayedAnswer(text, truncated)
+    return None
 
 
 def _ended_by_context(record: AnswerRecord, own: AnswerEnding) -> bool:

@@ -22,7 +22,9 @@ from herd.generate.engine import ProgressCallback
 from herd.tokens.tokenizer import TextTokenizer
 
 # Of tasks, which say how an example is put and nothing of how an answer is graded.
-PROMPT_SETTINGS = ("num_fewshot", "fewshot_seed", "prompt_style", "prompt_suffix", "system_prompt", "scoring")
+PROMPT_SETTINGS = (
+    "num_fewshot", "fewshot_seed", "exemplars", "prompt_style", "prompt_suffix", "system_prompt", "scoring",
+)  # fmt: skip
 PART_ANSWERS = 128
 ScorePart = Callable[[Task, int, ProgressCallback], Score]  # of a part of the examples, from the place of its first
 
@@ -246,6 +248,9 @@ def run_settings(
     given = dict(use.settings)
     prompt = {"chat": chat, "template": text_sha256(template)[:16] if chat else "", "truncate_left": truncate_left}
     prompt |= {name: given[name] for name in PROMPT_SETTINGS if name in given}
+    if prompt.get("num_fewshot", 0) is None:  # as the style of prompts has it
+        asked = task.prompt_for(task.examples[0]).chat.messages
+        prompt["num_fewshot"] = sum(message.role == "assistant" for message in asked)
     output = task.output_type
     if isinstance(output, Generate):
         names = ("max_tokens", "temperature", "top_p", "num_samples", "k")

@@ -41,12 +41,16 @@ def planted_run(
     prompt: Mapping[str, object] | None = None,
     name: str = "",
     knows_grader: bool = True,
+    of_server: bool = False,
 ) -> AnswerRun:
-    """What the model answers, a character a token. prompt: by cause; another one makes another text."""
+    """What the model answers, a character a token. prompt: by cause; another one makes another text. of_server: which
+    tells neither the stop string nor what came after it, nor tokens apart."""
     settings = {"chat template": "none", "shots": 0, **(prompt or {})}
     rows: dict[str, tuple[AnswerRecord, ...]] = {}
     for item in items:
         record = ended(model(item), AnswerEnding(stop, max_tokens))
+        if of_server:
+            record = replace(record, tail="", stop_string="", token_lengths=())
         grade = GRADERS[grader](item, record.response)
         asked = f"{settings} {item}"
         rows[item] = (
@@ -60,7 +64,16 @@ def planted_run(
         return GRADERS[grader](record.id, answer.text) if knows_grader else None
 
     return AnswerRun(
-        "sums", label, name or label, settings, AnswerEnding(stop, max_tokens), "greedy", 1, grader, rows, regrade
+        "sums",
+        label,
+        name or label,
+        settings,
+        AnswerEnding(stop, max_tokens, tells=not of_server),
+        "greedy",
+        1,
+        grader,
+        rows,
+        regrade,
     )
 
 

@@ -69,7 +69,7 @@ def test_shots_and_tokens_are_told_from_settings(sums: str, tmp_path: Path) -> N
     second = stored(tmp_path / "b", "short_answer", Scripted(TOKENIZER, say), "m", data=sums, max_tokens=9)
     found = compare_runs(*(stored_runs(folder)["short_answer"] for folder in (first, second)))  # type: ignore[arg-type]
     assert {part.name for part in found.parts} >= {"shots", "token limit"}
-    assert prompt_causes({"num_fewshot": 3})["shots"] == [3, None]
+    assert prompt_causes({"num_fewshot": 3})["shots"] == [3, None, None]
 
 
 def test_choices_are_weighed_as_the_other_run_does(tmp_path: Path) -> None:
@@ -105,3 +105,35 @@ def test_calls_of_tools_are_not_cut(sums: str, tmp_path: Path) -> None:
     assert whole.score == 1.0
     assert run.regrade(record, ReplayedAnswer("", False)) is None
     assert run.regrade(replace(record, id="unknown"), ReplayedAnswer("1", False)) is None
+
+
+def test_a_style_of_prompts_reads_answers_in_its_own_way(tmp_path: Path) -> None:
+    file = tmp_path / "gsm8k.jsonl"
+    file.write_text("".join(json.dumps({"question": f"{a} + 1", "answer": f"#### {a + 1}"}) + "\n" for a in range(8)))
+
+    def hashes(asked: str) -> str:
+        return f"#### {int(asked.split(' + ')[0].split()[-1]) + 1}"
+
+    own = {"data": str(file), "num_fewshot": 0}
+    first = stored(tmp_path / "a", "gsm8k", Scripted(TOKENIZER, hashes), "m", **own)
+    second = stored(tmp_path / "b", "gsm8k", Scripted(TOKENIZER, hashes), "m", **own, prompt_style="llama3")
+    found = compare_runs(*(stored_runs(folder)["gsm8k"] for folder in (first, second)))  # type: ignore[arg-type]
+    assert (found.first.value, found.second.value) == (1.0, 0.0)
+    assert points_of(found) == {"extraction": pytest.approx(-100)}
+
+
+def test_exemplars_are_shots_and_no_way_of_grading(tmp_path: Path) -> None:
+    rows, exemplars = tmp_path / "gsm8k.jsonl", tmp_path / "shots.jsonl"
+    rows.write_text("".join(json.dumps({"question": f"{a} + 1", "answer": f"#### {a + 1}"}) + "\n" for a in range(8)))
+    exemplars.write_text('{"question": "9 + 9", "target": "#### 18"}\n')
+    own = {"data": str(rows), "num_fewshot": 1}
+    folders = [
+        stored(tmp_path / "a", "gsm8k", Scripted(TOKENIZER, lambda asked: "#### 1"), "m", **own),
+        stored(tmp_path / "b", "gsm8k", Scripted(TOKENIZER, lambda asked: ""), "m", **own, exemplars=str(exemplars)),
+    ]
+    found = compare_runs(*(stored_runs(folder)["gsm8k"] for folder in folders))  # type: ignore[arg-type]
+    assert [part.name for part in found.parts] == ["shots"]
+    settings = AnswerStore(folders[0]).tasks()["gsm8k"].settings()
+    assert settings.prompt["num_fewshot"] == 1
+    styled = stored(tmp_path / "c", "gsm8k", Scripted(TOKENIZER, lambda asked: ""), "m", data=str(rows))
+    assert AnswerStore(styled).tasks()["gsm8k"].settings().prompt["num_fewshot"] == 5

@@ -122,3 +122,12 @@ def test_a_folder_without_answers_says_how_to_make_some(tmp_path: Path) -> None:
 
 def test_prompts_have_a_hash_whatever_is_in_them() -> None:
     assert text_sha256("\ud800") != text_sha256("")
+
+
+def test_weights_tell_a_model_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path)
+    store.open_task(SETTINGS).append([RECORD])
+    moved = replace(SETTINGS, model={"name": "moved", "weights": "ab12"})
+    assert store.open_task(moved).records() == {RECORD.key: RECORD}
+    with pytest.raises(SettingsError, match="model"):
+        store.open_task(replace(SETTINGS, model={"name": "small", "weights": "cd34"}))

@@ -26,13 +26,17 @@ def test_causes_are_where_runs_differ() -> None:
 
 
 def test_an_item_has_the_cells_that_its_texts_tell() -> None:
-    first = planted_run("a", model, ITEMS, grader="flexible", name="same")
-    second = planted_run("b", model, ITEMS, stop=("\n",), grader="flexible", name="same")
+    first = planted_run("a", model, ITEMS, grader="flexible")
+    second = planted_run("b", model, ITEMS, stop=("\n",), grader="flexible")
     cells = ItemCells(first, second)
     # 1: the answers of the second; 2: its stop strings. Its answers without them were never written.
     assert cells.of_item("n1") == {0: ItemCell(0.0, 0.0, 0.0), 2: ItemCell(1.0, 0.0, 0.0), 3: ItemCell(1.0, 0.0, 0.0)}
     assert cells.incomplete
     assert cells.num_runs == 2
+    # Of one model they stand in the other run.
+    cells = ItemCells(first, replace(second, model=first.model))
+    assert cells.of_item("n1")[1] == ItemCell(0.0, 0.0, 0.0)
+    assert not cells.incomplete
 
 
 def test_a_void_item_has_no_cell_of_its_own() -> None:

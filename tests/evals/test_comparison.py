@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herd.core.errors import DataError
+from herd.evals.answer_runs import AnswerRun
 from herd.evals.comparison import CONTENT, ITEMS, TRUNCATED, UNPARSED, TaskComparison, compare_runs, join_words
 from tests.evals.runs import Model, planted_run
 
@@ -48,10 +51,10 @@ def test_one_model_under_other_stop_strings() -> None:
     assert part.how == "graded again"
     assert part.items == good - early
     assert part.points.high < 0
-    # Turned round, the answers that were cut cannot be continued, and the order that is known says the same.
+    # Turned round, how the answers that were cut go on stands in the other run.
     back = compare_runs(second, first)
     assert points_of(back) == {"stop strings": pytest.approx(100 * (good - early) / 1319)}
-    assert any("orders of causes" in note for note in back.notes)
+    assert not back.notes
 
 
 def test_one_model_graded_otherwise() -> None:
@@ -219,3 +222,42 @@ GRADING = {"stop strings", "token limit", "extraction", "pass@k"}
 def test_lists_are_words() -> None:
     assert join_words(["a"]) == "a"
     assert join_words(["a", "b", "c"]) == "a, b and c"
+
+
+@pytest.mark.parametrize("of_server", [False, True])
+def test_answers_of_a_server_tell_what_ended_them_by_those_that_go_on(of_server: bool) -> None:
+    def model(item: str) -> str:
+        number = int(item[1:])
+        if number < 10:
+            return f"Thus\n\n#### {item}"
+        return "Well. " * 40 + f"#### {item}" if number < 25 else f"#### {item}"
+
+    def run(name: str, **settings: Any) -> AnswerRun:
+        return planted_run(name, model, HUNDRED, name="same", of_server=of_server, **settings)
+
+    whole = run("a", max_tokens=500)
+    early, short = run("b", max_tokens=500, stop=("\n\n",)), run("c", max_tokens=60)
+    for other, name, points in ((early, "stop strings", -10), (short, "token limit", -15)):
+        assert points_of(compare_runs(whole, other)) == {name: pytest.approx(points)}
+        assert points_of(compare_runs(other, whole)) == {name: pytest.approx(-points)}
+
+
+def test_servers_do_not_tell_which_stop_string_ended_an_answer() -> None:
+    def other_model(item: str) -> str:
+        return "Hm.\n" + solver(60)(item)
+
+    first = planted_run("a", solver(90), HUNDRED, stop=("\n",), of_server=True)
+    second = planted_run("b", other_model, HUNDRED, of_server=True)
+    found = compare_runs(first, second)
+    # The first model's answers, had they gone on, are nowhere: held for whole ones, half of this would be the models'.
+    assert points_of(found) == {"stop strings": pytest.approx(60)}
+    assert any("orders of causes" in note for note in found.notes)
+
+
+def test_precision_and_the_form_of_answers_are_causes_of_their_own() -> None:
+    first, worse = (planted_run(name, solver(right), HUNDRED, name="same") for name, right in (("a", 70), ("b", 60)))
+    assert points_of(compare_runs(first, replace(worse, precision="bf16"))) == {"precision": pytest.approx(-10)}
+    compared = replace(worse, output="likelihood", grader="flexible")
+    found = compare_runs(first, compared)
+    assert points_of(found) == {"choices compared or answers written": pytest.approx(-10)}
+    assert not any("cannot be graded" in note for note in found.notes)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from herd.evals.answers import AnswerRecord
 from herd.evals.harness import TaskScore, evaluate
-from herd.evals.replay import AnswerEnding, ReplayedAnswer, replay
+from herd.evals.replay import AnswerEnding, ReplayedAnswer, replay, replay_as
 from herd.evals.resumable import record_of
 from herd.evals.task import Generate, Task
 from tests.evals.test_harness import ENGINE, SUMS, ask, grade
@@ -106,3 +106,25 @@ def test_an_answer_of_nothing_stays_nothing() -> None:
     assert replay(empty, AnswerEnding((), 5), AnswerEnding(("x",), 9)) == ReplayedAnswer("", False)
     unanswered = replace(empty, finish_reason="length")
     assert replay(unanswered, AnswerEnding((), 5), AnswerEnding((), 5)) == ReplayedAnswer("", True)
+
+
+@pytest.mark.parametrize(
+    ("record", "own", "other", "target", "text"),
+    [
+        ("ab cd", AnswerEnding(), ("ab", "length"), AnswerEnding((), 1), "ab"),
+        ("ab", AnswerEnding((), 1), ("ab cd", "stop"), AnswerEnding(), None),  # it ended by itself, so that they part
+        ("ab", AnswerEnding((" c",)), ("ab cd", "stop"), AnswerEnding(), "ab cd"),
+        ("ab", AnswerEnding(("x",)), ("ab cd", "stop"), AnswerEnding(), None),
+        ("ab cd", AnswerEnding(), ("ab", "stop"), AnswerEnding(("x",)), None),
+        ("ab", AnswerEnding(), ("x", "stop"), AnswerEnding(), None),
+    ],
+)
+def test_the_same_models_other_answer_tells_how_one_goes_on(
+    record: str, own: AnswerEnding, other: tuple[str, str], target: AnswerEnding, text: str | None
+) -> None:
+    first, second = (
+        AnswerRecord("t", "1", response=response, finish_reason=reason)
+        for response, reason in ((record, "stop"), other)
+    )
+    found = replay_as(first, own, second, target)
+    assert (found.text if found else None) == text
