@@ -17,7 +17,9 @@ _CHAT = {"auto": None, "yes": True, "no": False}
 def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     """Where benchmarks lie, how much of them is asked, and how they are put."""
     parser.add_argument("--data", metavar="FOLDER", help="holds a folder or file of each benchmark")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="of each task at most N examples")
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="of each task at most N examples (default: all)"
+    )
     parser.add_argument("--num-fewshot", type=int, metavar="K", help="shots before each question")
     parser.add_argument(
         "--apply-chat-template",
@@ -42,6 +44,8 @@ def with_benchmark_options(use: PluginConfig, options: argparse.Namespace) -> Pl
     """
     from herd.evals.tasks import tasks
 
+    if options.limit < 0:
+        raise SettingsError(f"--limit is {options.limit}; give how many examples are asked at most, or 0 for all")
     parameters = inspect.signature(tasks.get(use.address)).parameters
     values: dict[str, Any] = {"limit": options.limit or None, "num_fewshot": options.num_fewshot}
     changes: dict[str, Any] = {}

@@ -49,7 +49,11 @@ def run(options: argparse.Namespace) -> None:
     if options.page is not None:
         from herd.report.gap import render_gap
 
-        options.page.write_text(render_gap(compared), encoding="utf-8", errors="replace")
+        page = render_gap(compared)
+        try:
+            options.page.write_text(page, encoding="utf-8", errors="replace")
+        except OSError as fault:
+            raise DataError(f"{options.page} cannot be written ({fault.strerror}); name another --page") from None
     if options.json:
         print(json_line([comparison_row(comparison) for comparison, _, _ in compared]))
         return

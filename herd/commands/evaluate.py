@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
 
     folder = model_in(folder)
     uses = [with_benchmark_options(use, options) for use in tasks_named(options.tasks, folder)]
+    _check_names_differ(uses, options)
     results = _Results(options, str(folder))
 
     def measure(store: AnswerStore | None) -> None:
@@ -88,6 +89,8 @@ def _run_endpoint(options: argparse.Namespace) -> None:
 
     if not options.model or not options.tasks:
         raise SettingsError(f"{options.checkpoint} serves models by name; give one with --model, and tasks")
+    if options.truncate_left:
+        raise SettingsError("how long a prompt is, only the server of an address knows; leave --truncate-left out")
     _check_task_names(options.tasks)
     endpoint = Endpoint(
         options.checkpoint,
@@ -98,6 +101,7 @@ def _run_endpoint(options: argparse.Namespace) -> None:
     )
     results = _Results(options, f"{options.model} at {options.checkpoint}")
     uses = [with_benchmark_options(use, options) for use in _parse_tasks(options.tasks)]
+    _check_names_differ(uses, options)
 
     def measure(store: AnswerStore | None) -> None:
         evaluate_address(
@@ -155,6 +159,16 @@ def _parse_tasks(texts: Sequence[str]) -> list[PluginConfig]:
     from herd.evals.tasks import tasks
 
     return [tasks.parse(parse_yaml(text, where=f"task {text!r}")) for text in texts]
+
+
+def _check_names_differ(uses: Sequence[PluginConfig], options: argparse.Namespace) -> None:
+    """Raises SettingsError where a task comes twice and its results go under its name."""
+    from herd.core.errors import SettingsError
+
+    names = [use.name for use in uses]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None and (options.json or options.out is not None):
+        raise SettingsError(f"{twice} is named twice, and results are kept by name; measure it in two commands")
 
 
 def _check_task_names(texts: Sequence[str]) -> None:

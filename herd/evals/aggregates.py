@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
+from herd.evals.significance import majority_score
 from herd.evals.task import Grade, Metric
 
 
@@ -41,6 +42,28 @@ def perplexity_of(part: str) -> Metric:
         return Interval(*(math.exp(min(value, 700.0)) for value in nats))
 
     return perplexity
+
+
+def majority_of(normalize: Callable[[str], str] = str.strip) -> Metric:
+    """maj@k of all samples of each example: the share of examples on which the answer that most samples give is right;
+    with its 95 % interval. normalize: by which answers that say the same are told. Of equally frequent answers the
+    first wins; samples without an answer have no vote, and void ones none either.
+
+    Source: Wang et al. 2023 (self-consistency), 2; Lewkowycz et al. 2022 (Minerva), 2.4.
+    """
+
+    def majority(grades: Sequence[Sequence[Grade]]) -> Interval:
+        votes = [[_vote(grade, normalize) for grade in own if grade.score is not None] for own in grades]
+        values = [majority_score([(text, score or 0.0) for text, score in own]) for own in votes if own]
+        if values and all(value in (0, 1) for value in values):
+            return wilson(sum(values), len(values))
+        return bootstrap_mean(values)
+
+    return majority
+
+
+def _vote(grade: Grade, normalize: Callable[[str], str]) -> tuple[str, float | None]:
+    return "" if grade.unparsed else normalize(grade.extracted), grade.score
 
 
 def _parts(grades: Sequence[Sequence[Grade]], part: str) -> list[list[float]]:

@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,9 @@ class AnswerStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / ".lock").open("a")
         except OSError as fault:
-            raise to_herd_error(fault, f"answers {self.folder}") from None
+            raise ArtifactError(
+                f"answers cannot be kept in {self.folder} ({fault.strerror}); name a folder that can be written"
+            ) from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -226,10 +228,24 @@ class AnswerStore:
 
         Raises SettingsError when these are of another model, or were asked for with other settings.
         """
+        answers = self._answers_of(settings)
+        if (answers.folder / SETTINGS_FILE).exists():
+            answers.drop_half_line()
+            return answers
+        answers.folder.mkdir(parents=True, exist_ok=True)
+        row = asdict(settings) | {"format": ANSWERS_FORMAT}
+        atomic_write(answers.folder / SETTINGS_FILE, json.dumps(row, indent=1, sort_keys=True))
+        return answers
+
+    def check(self, settings: Iterable[RunSettings]) -> None:
+        """Raises SettingsError where there are answers to one of the tasks that may not be gone on from."""
+        for own in settings:
+            self._answers_of(own)
+
+    def _answers_of(self, settings: RunSettings) -> TaskAnswers:
         answers = TaskAnswers(self.folder / file_name(settings.task))
         row = _plain(asdict(settings) | {"format": ANSWERS_FORMAT})
-        place = answers.folder / SETTINGS_FILE
-        if place.exists():
+        if (answers.folder / SETTINGS_FILE).exists():
             before = _plain(asdict(answers.settings()) | {"format": ANSWERS_FORMAT})
             if row["model"].get("weights") == before["model"].get("weights") is not None:
                 before["model"]["name"] = row["model"].get("name")  # its folder may be called otherwise now
@@ -238,10 +254,6 @@ class AnswerStore:
                     f"{answers.folder} holds answers with another {difference}; name another folder with --out, or "
                     "remove this one"
                 )
-            answers.drop_half_line()
-            return answers
-        answers.folder.mkdir(parents=True, exist_ok=True)
-        atomic_write(place, json.dumps(row, indent=1, sort_keys=True))
         return answers
 
     def tasks(self) -> dict[str, TaskAnswers]:

@@ -18,8 +18,9 @@ from typing import Any, Literal, TypeVar
 from herd.core.errors import DataError
 from herd.core.records import Conversation, Message
 from herd.core.settings import InputFile, NonNegativeInt, PositiveInt, Share, settings
+from herd.evals.aggregates import majority_of
 from herd.evals.datasets import BenchmarkData, BenchmarkRows, DatasetRow, benchmark_rows, has_split
-from herd.evals.task import Example, Generate, Grade, Prompt, Task, join_text
+from herd.evals.task import Example, Generate, Grade, Metric, Prompt, Task, join_text
 from herd.evals.tasks import tasks
 from herd.judge.verdict import AnswerVerdict
 
@@ -85,6 +86,10 @@ class GenerationSettings(BenchmarkSettings):
             self.k,
             chat_stop=in_chat,
         )
+
+    def votes(self, normalize: Callable[[str], str] = str.strip) -> dict[str, Metric]:
+        """maj@k, where there are several samples. normalize: by which answers that say the same are told."""
+        return {f"maj@{self.num_samples}": majority_of(normalize)} if self.num_samples > 1 else {}
 
 
 def benchmark(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from herd.core.errors import DataError
 from herd.core.manifests import atomic_write
 from herd.core.terminal import count_of
 from herd.evals.answers import AnswerRecord
@@ -44,11 +45,14 @@ class TaskOverlap:
 def measure_overlap(
     tasks: Mapping[str, Sequence[AnswerRecord]], texts: Iterable[str], *, ngram: int = NGRAM, threshold: float = 0.8
 ) -> list[TaskOverlap]:
-    """What a corpus, which is read once, holds of every task's items. threshold: of the check."""
+    """What a corpus, which is read once, holds of every task's items. threshold: of the check. Raises DataError for a
+    corpus without words."""
     items = {name: items_of(records) for name, records in tasks.items()}
     sets = [ItemNgrams(list(own.values()), ngram=ngram) for own in items.values()]
     hosts: list[str] = []
     coverages = measure_coverage(sets, _keep_first(texts, hosts))
+    if not any(coverage.words for coverage in coverages):
+        raise DataError("the corpus holds no word, so that nothing can be told by it; name another with --corpus")
     overlaps = []
     for (name, own), coverage in zip(items.items(), coverages, strict=True):
         check = check_recovery(list(own.values()), hosts, threshold=threshold, ngram=ngram)

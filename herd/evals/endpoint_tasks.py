@@ -11,7 +11,7 @@ from herd.core.errors import HerdError, SettingsError
 from herd.core.records import Message
 from herd.core.registry import PluginConfig
 from herd.core.terminal import json_line
-from herd.evals.answers import AnswerStore
+from herd.evals.answers import AnswerStore, RunSettings
 from herd.evals.endpoint import Endpoint, Reply, ServerAwayError
 from herd.evals.harness import no_progress, weigh_choices
 from herd.evals.results_file import write_results
@@ -227,6 +227,13 @@ def _continued(endpoint: Endpoint, context: str, choice: str) -> tuple[float, bo
     return endpoint.score(context + choice).after(len(context.rstrip()))
 
 
+def _made(use: PluginConfig, limit: int) -> Task:
+    task: Task | SizedTask = tasks.make(use)()
+    if isinstance(task, SizedTask):
+        raise SettingsError(f"{use.name} is made for a tokenizer, which an address has not; ask the model's folder")
+    return limit_examples(task, use, limit)
+
+
 def evaluate_address(
     endpoint: Endpoint,
     uses: Sequence[PluginConfig],
@@ -238,17 +245,21 @@ def evaluate_address(
     limit: int = 0,
 ) -> None:
     """Puts tasks to the model behind an address; prints each result. What the parameters are: `evaluate_folder`."""
-    for use in uses:
-        task: Task | SizedTask = tasks.make(use)()
-        if isinstance(task, SizedTask):
-            raise SettingsError(f"{use.name} is made for a tokenizer, which an address has not; ask the model's folder")
-        task = limit_examples(task, use, limit)
+    made = [_made(use, limit) for use in uses]
+
+    def settings_of(use: PluginConfig, task: Task) -> RunSettings:
+        return run_settings(
+            use, task, endpoint.identity(), chat=chat and isinstance(task.output_type, Generate), template=""
+        )
+
+    if store is not None:
+        store.check(map(settings_of, uses, made))
+    for use, task in zip(uses, made, strict=True):
         ask = progress(use.name)
         if store is None:
             report(use.name, evaluate_endpoint(endpoint, task, chat=chat, report=ask))
             continue
-        as_chat = chat and isinstance(task.output_type, Generate)
-        settings = run_settings(use, task, endpoint.identity(), chat=as_chat, template="")
+        settings = settings_of(use, task)
         score = evaluate_into(
             store.open_task(settings),
             use.name,

@@ -14,7 +14,7 @@ from herd.core.errors import SettingsError
 from herd.core.registry import PluginConfig
 from herd.core.settings import AddedLater, PositiveInt, settings
 from herd.core.stage import Work, stage
-from herd.evals.answers import AnswerStore
+from herd.evals.answers import AnswerStore, RunSettings
 from herd.evals.harness import Score, TaskScore, evaluate, gold_nll, no_progress
 from herd.evals.haystack import haystacks
 from herd.evals.losses import DEFAULT_LOSS_TOKENS, held_out_losses
@@ -200,8 +200,19 @@ def evaluate_folder(
 
     identity = model_identity(folder, dtype) if store is not None else {}
     reader = PromptReader(tokenizer, chat, read_shape(folder).max_seq_len)
-    for use in uses:
-        task = limit_examples(task_for(tasks.make(use)(), reader), use, limit)
+    made = [
+        tasks.make(use)() for use in uses
+    ]  # all before the first is asked, so that a fault in the last costs nothing
+
+    def settings_of(use: PluginConfig, task: Task) -> RunSettings:
+        template = tokenizer.template or ""
+        return run_settings(use, task, identity, chat=chat, template=template, truncate_left=truncate_left)
+
+    if store is not None:
+        pairs = zip(uses, made, strict=True)
+        store.check(settings_of(use, task) for use, task in pairs if isinstance(task, Task))
+    for use, own in zip(uses, made, strict=True):
+        task = limit_examples(task_for(own, reader), use, limit)
         ask = progress(use.name)
         if store is None:
             report(use.name, evaluate(engine(), tokenizer, task, chat=chat, report=ask, truncate_left=truncate_left))
@@ -218,9 +229,7 @@ def evaluate_folder(
                 truncate_left=truncate_left,
             )
 
-        settings = run_settings(
-            use, task, identity, chat=chat, template=tokenizer.template or "", truncate_left=truncate_left
-        )
+        settings = settings_of(use, task)
         answers = store.open_task(settings)
         score = evaluate_into(answers, use.name, task, score_part, tokenizer=tokenizer, report=ask)
         write_results(store.folder, settings, score)

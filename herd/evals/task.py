@@ -5,6 +5,7 @@ A task knows nothing of models, and the harness nothing of any task.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -96,6 +97,8 @@ class Generate:
     def __post_init__(self) -> None:
         if not 1 <= self.k <= self.num_samples:
             raise SettingsError(f"k is {self.k} of {self.num_samples} samples; draw at least k, and k at least 1")
+        if not 0 <= self.temperature < math.inf:
+            raise SettingsError(f"the temperature is {self.temperature}; give 0 or more")
         if self.num_samples > 1 and self.temperature == 0:
             raise SettingsError(
                 f"{self.num_samples} samples at temperature 0 are all alike; give a temperature above 0"

@@ -49,3 +49,8 @@ def test_the_chat_format_is_the_models_choice_unless_somebody_says() -> None:
     assert [chat_option(parsed("--apply-chat-template", word)) for word in ("yes", "no")] == [True, False]
     assert chat_option(parsed()) is None
     assert parsed("--truncate-left").truncate_left
+
+
+def test_a_limit_below_0_is_refused_of_any_task() -> None:
+    with pytest.raises(SettingsError, match="--limit is -3"):
+        with_benchmark_options(tasks.configure("bfcl"), parsed("--limit", "-3"))

@@ -94,3 +94,38 @@ def test_a_model_behind_an_address_is_measured_too(tmp_path: Path, capsys: pytes
         assert "another `model.name`" in capsys.readouterr().err
     settings = json.loads((tmp_path / "out" / "short_answer" / "settings.json").read_text())
     assert settings["model"] == {"name": "small", "address": server.address}
+
+
+def test_a_fault_in_the_last_task_is_told_before_the_first_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, out = tmp_path / "sums.jsonl", tmp_path / "out"
+    rows.write_text(json.dumps({"question": "1 + 1", "answer": "2"}) + "\n")
+    good, broken = f"short_answer: {{data: {rows}}}", f"gsm8k: {{data: {rows}, num_fewshot: 0}}"
+    with FakeServer(lambda route, body: (200, {}, chat_reply("2"))).running() as server:
+        of_server = ["eval", server.address, "--model", "m", "--out", str(out)]
+        for place in (["eval", str(chat_model(tmp_path / "model")), "--out", str(out)], of_server):
+            assert main([*place, good, broken]) == 1
+            assert "no line `#### N`" in capsys.readouterr().err
+            assert main([*place, good, good]) == 2
+            assert "is named twice" in capsys.readouterr().err
+            assert not (out / "short_answer").exists()
+        assert main([*of_server, good, "--truncate-left"]) == 2
+        assert "leave --truncate-left out" in capsys.readouterr().err
+        assert not server.asked
+        # Answers under other settings are found before the task in front of them is asked.
+        assert main([*of_server, good]) == 0
+        other = f"short_answer: {{data: {rows}, max_tokens: 5}}"
+        first = f"gsm8k: {{data: {tmp_path / 'solved.jsonl'}, num_fewshot: 0}}"
+        (tmp_path / "solved.jsonl").write_text(json.dumps({"question": "1 + 1", "answer": "#### 2"}) + "\n")
+        asked = len(server.asked)
+        assert main([*of_server, first, other]) == 2
+        assert "name another folder" in capsys.readouterr().err
+        assert len(server.asked) == asked
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    command = ["eval", str(chat_model(tmp_path / "model")), "arithmetic: {questions: 1}", "--out"]
+    assert main([*command, str(tmp_path / "file")]) == 1
+    assert "name a folder that can be written" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from herd.evals.aggregates import mean_of, perplexity_of, ratio_of
+from herd.evals.aggregates import majority_of, mean_of, perplexity_of, ratio_of
 from herd.evals.task import Grade
 
 
@@ -32,3 +32,22 @@ def test_perplexity_is_e_to_the_mean() -> None:
     found = perplexity_of("nats")(graded({"nats": 1.0}, {"nats": 3.0}))
     assert found.value == pytest.approx(math.exp(2))
     assert found.low <= found.value <= found.high
+
+
+def test_the_majority_votes_ties_go_to_the_first_and_silence_has_no_vote() -> None:
+    def said(*answers: tuple[str, float | None]) -> list[Grade]:
+        return [Grade(score, text, unparsed=not text) for text, score in answers]
+
+    rows = [
+        said(("4", 1.0), ("5", 0.0), ("4 ", 1.0)),  # right by most
+        said(("5", 0.0), ("4", 1.0)),  # a tie, and the first is wrong
+        said(("4", 1.0), ("5", 0.0)),
+        said(("", 0.0), ("", 0.0), ("4", 1.0)),  # who says nothing does not vote
+        said(("", 0.0)),
+        said(("4", None)),  # void: no score
+    ]
+    found = majority_of()(rows)
+    assert found.value == pytest.approx(3 / 5)
+    assert found.low < 0.6 < found.high
+    assert majority_of(lambda text: text[:1])([said(("4.0", 1.0), ("5", 0.0), ("4", 1.0))]).value == 1.0
+    assert math.isnan(majority_of()([said(("4", None))]).value)

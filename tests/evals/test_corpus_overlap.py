@@ -6,6 +6,9 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
+from herd.core.errors import DataError
 from herd.evals.answers import AnswerRecord
 from herd.evals.corpus_overlap import items_of, measure_overlap, overlap_lines, write_overlap
 from tests.evals.test_coverage import random_items
@@ -40,7 +43,10 @@ def test_planted_items_and_what_they_add_are_found(tmp_path: Path) -> None:
 
 
 def test_nothing_found_is_said_so() -> None:
-    (found,) = measure_overlap({"t": [AnswerRecord("t", "1", prompt="a b c d e f g h i j", score=1.0)]}, [])
+    records = {"t": [AnswerRecord("t", "1", prompt="a b c d e f g h i j", score=1.0)]}
+    with pytest.raises(DataError, match="holds no word"):
+        measure_overlap(records, ["", "--"])
+    (found,) = measure_overlap(records, ["something else"])
     lines = "\n".join(overlap_lines(found))
     assert "0 of them are covered at all" in lines
     assert "precision 1.000" in lines or "none to tell by" in lines

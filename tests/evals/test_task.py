@@ -64,3 +64,9 @@ def test_of_likelihoods_the_target_is_right_unless_somebody_judges() -> None:
     assert (grade.extracted, grade.reason) == (" 1", "the target is ' 2'")
     strict = Task([example], ask, answers, lambda example, answer: Grade(None, reason=example.id + answer.text))
     assert strict.judge(example, said[" 2"]) == Grade(None, reason="a 2")
+
+
+@pytest.mark.parametrize("temperature", [-1.0, float("inf"), float("nan")])
+def test_a_temperature_is_a_number_from_0(temperature: float) -> None:
+    with pytest.raises(SettingsError, match="temperature"):
+        Generate(temperature=temperature)

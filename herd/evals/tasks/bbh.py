@@ -138,6 +138,7 @@ def bbh(own: BbhSettings) -> Task:
         prompt_of(layout, questions, own),
         own.generation(own.style(1024, 512), ("</s>", "Q", "\n\n")),
         grade,
+        metrics=own.votes(),
         group=lambda example: _subtask_of(example.row),
         notes=questions.notes,
     )

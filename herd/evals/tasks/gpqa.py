@@ -150,6 +150,7 @@ def gpqa_cot(own: GpqaCotSettings) -> Task:
         prompt_of(layout, questions, own),
         own.generation(2048),
         grade_best_answer,
+        metrics=own.votes(),
         group=lambda example: example.row["domain"] or "all",
         notes=questions.notes,
     )

@@ -88,6 +88,6 @@ def gsm8k(own: GenerationSettings) -> Task:
         prompt_of(layout, questions, own),
         generation,
         grade,
-        metrics={"flexible_extract": mean_of("flexible_extract")},
+        metrics={"flexible_extract": mean_of("flexible_extract"), **own.votes(form.match.normalize)},
         notes=questions.notes,
     )

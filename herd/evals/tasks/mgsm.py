@@ -133,7 +133,7 @@ def mgsm(own: MgsmSettings) -> Task:
         prompt_of(layout, questions, own),
         own.generation(own.style(256, 2048), (*ends, "</s>", "<|im_end|>")),
         grade,
-        metrics={name: mean_of(name) for name in ("flexible_extract", "localized")},
+        metrics={name: mean_of(name) for name in ("flexible_extract", "localized")} | own.votes(),
         group=lambda example: example.row["lang"],
         notes=questions.notes,
     )

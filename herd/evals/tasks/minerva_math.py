@@ -18,7 +18,7 @@ from herd.evals.benchmarks import (
 from herd.evals.datasets import BenchmarkData, DatasetRow, RowForm
 from herd.evals.task import Example, Grade, ModelAnswer, Task
 from herd.judge.maths import grade_maths
-from herd.judge.minerva import gold_answer
+from herd.judge.minerva import gold_answer, normalize_answer
 
 
 @settings
@@ -101,6 +101,7 @@ def minerva_math(own: MathsSettings) -> Task:
         prompt_of(layout, questions, own),
         generation,
         grade,
+        metrics=own.votes(normalize_answer),
         group=lambda example: example.row["subject"],
         notes=questions.notes,
     )

@@ -162,6 +162,7 @@ def mmlu_cot(own: GenerationSettings) -> Task:
         prompt_of(layout, questions, own),
         own.generation(1024),
         grade_best_answer,
+        metrics=own.votes(),
         group=lambda example: subject_of(example.row),
         notes=questions.notes,
     )

@@ -105,6 +105,7 @@ def mmlu_pro(own: GenerationSettings) -> Task:
         prompt_of(layout, questions, own),
         generation,
         grade,
+        metrics=own.votes(),
         group=lambda example: example.row["subject"],
         notes=questions.notes,
     )
