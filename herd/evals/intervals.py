@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 Z95 = 1.959964
+_DRAWS_AT_ONCE = 1 << 20
 
 
 class Interval(NamedTuple):
@@ -140,5 +141,9 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, *, resamples: int = 200
     if len(sample) == 0:
         return Interval(math.nan, -math.inf, math.inf)
     rng = np.random.default_rng(seed)
-    means = sample[rng.integers(0, len(sample), (resamples, len(sample)))].mean(axis=1)
-    return Interval(float(sample.mean()), *percentiles(means))
+    means: list[np.ndarray] = []
+    at_once = max(1, _DRAWS_AT_ONCE // len(sample))  # the same draws as all at once, in less memory
+    for start in range(0, resamples, at_once):
+        places = rng.integers(0, len(sample), (min(at_once, resamples - start), len(sample)))
+        means.append(sample[places].mean(axis=1))
+    return Interval(float(sample.mean()), *percentiles(np.concatenate(means)))

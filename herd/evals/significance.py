@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from herd.evals.intervals import Interval, bootstrap_mean, paired_gain, percentiles
+from herd.evals.intervals import Interval, bootstrap_mean, paired_gain, paired_share_gain, percentiles
 from herd.judge.best_of import mean_of_best
 
 RESAMPLES = 2000
@@ -24,8 +24,10 @@ def macro_mean(
     """The mean of the groups' mean scores, with its percentile bootstrap interval.
 
     scores, groups: of every item. Items are drawn anew within each group, as the groups of a benchmark are fixed and
-    their items are the sample; a group of one item adds nothing to the width. The bounds are infinite where every group
-    has one item. Source: Efron & Tibshirani 1993 (An Introduction to the Bootstrap), 8.4.
+    their items are the sample; of n items n - 1 are drawn, since n draws vary by (n - 1) / n of what they should, which
+    many small groups show. A group of one item adds nothing to the width. The bounds are infinite where every group has
+    one item. Source: Efron & Tibshirani 1993 (An Introduction to the Bootstrap), 8.4; McCarthy & Snowden 1985 (The
+    Bootstrap and Finite Population Sampling) for n - 1.
     """
     values = np.asarray(scores, float)
     members = _members(groups)
@@ -39,7 +41,8 @@ def macro_mean(
     rng = np.random.default_rng(seed)
     means = np.zeros(resamples)
     for places in members:
-        means += values[places][rng.integers(0, len(places), (resamples, len(places)))].mean(axis=1)
+        draws = rng.integers(0, len(places), (resamples, max(1, len(places) - 1)))
+        means += values[places][draws].mean(axis=1)
     return Interval(value, *percentiles(means / len(members)))
 
 
@@ -96,7 +99,8 @@ def majority_score(samples: Sequence[tuple[str, float]]) -> float:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two models on the same items. difference: of the second less the first, with its bootstrap interval. worse,
+    """Two models on the same items. difference: of the second less the first, with Newcombe's interval where every item
+    is right or wrong, which says something of few items too, else by bootstrap. worse,
     better: items on which the second scores less, and more. p_value: of no difference, two-sided: McNemar's exact test
     where every item is right or wrong, else by flipping signs. test: which of them."""
 
@@ -118,11 +122,11 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
     if not first:
         raise ValueError("two models are compared on no item; give the items that both answered")
     was, now = np.asarray(first, float), np.asarray(second, float)
-    difference = paired_gain(first, second)
     worse, better = int((now < was).sum()), int((now > was).sum())
     if set(np.unique(np.concatenate([was, now]))) <= {0.0, 1.0}:
+        difference = paired_share_gain(first, second)
         return PairedTest(len(was), difference, worse, better, mcnemar_exact(worse, better), "McNemar, exact")
-    return PairedTest(len(was), difference, worse, better, sign_flip_test(now - was), "sign flips")
+    return PairedTest(len(was), paired_gain(first, second), worse, better, sign_flip_test(now - was), "sign flips")
 
 
 def mcnemar_exact(worse: int, better: int) -> float:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from herd.evals import intervals
 from herd.evals.intervals import (
     Interval,
     bootstrap_mean,
     paired_gain,
     paired_share_gain,
+    percentiles,
     ratio_mean,
     unpaired_gain,
     wald,
@@ -115,3 +118,13 @@ def test_bounds_stay_where_a_value_can_be() -> None:
     assert ratio_mean([1.0, 3.0], [1, 1], least=0.0) == few._replace(low=0.0)
     assert Interval(0.0, -6.4, 6.4).within(-1, 1) == (0.0, -1.0, 1.0)
     assert Interval(-0.2, -0.3, -0.1).within(0.0) == (-0.2, -0.2, -0.1)  # a value below what was said is not hidden
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 601, 1999])
+def test_a_bootstrap_in_blocks_is_that_of_all_draws_at_once(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = np.random.default_rng(size).random(size)
+    draws = np.random.default_rng(0).integers(0, size, (150, size))
+    at_once = percentiles(sample[draws].mean(axis=1))
+    for block in (1, 777, 1 << 20):
+        monkeypatch.setattr(intervals, "_DRAWS_AT_ONCE", block)
+        assert bootstrap_mean(sample, resamples=150) == (sample.mean(), *at_once)

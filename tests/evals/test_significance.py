@@ -172,3 +172,19 @@ def test_a_paired_test_is_the_same_turned_round(items: list[tuple[int, int]]) ->
     assert there.p_value == back.p_value
     assert (there.worse, there.better) == (back.better, back.worse)
     assert there.difference.value == pytest.approx(-back.difference.value)
+
+
+def test_a_macro_mean_of_small_groups_is_as_wide_as_it_should_be() -> None:
+    rng = np.random.default_rng(3)
+    groups = [group for group in range(57) for _ in range(3)]
+    shares = np.linspace(0.3, 0.9, 57).repeat(3)
+    draws = [macro_mean((rng.random(171) < shares).astype(float).tolist(), groups, resamples=400) for _ in range(200)]
+    assert (
+        sum(draw.low <= shares.mean() <= draw.high for draw in draws) >= 180
+    )  # .87 of them with as many draws as items
+
+
+def test_few_items_without_a_change_do_not_say_that_there_is_none() -> None:
+    found = paired_test([1.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0])
+    assert found.difference.value == 0
+    assert found.difference.low < -0.1 < 0.1 < found.difference.high
