@@ -1,9 +1,10 @@
 """The sandbox: runs a second and core, what many runs leave behind, and whether verdicts hang on the machine's load.
 
 Prints one JSON line. Speed is in runs per second of processor time, the parent's, the fork server's and the runs' own
-together, with a process of Python's own for each run beside it. `--soak 20000` counts processes, descriptors and files
-before and after. `--repeats 10 --load 8` asks for the verdicts of published solutions and of broken ones as often, with
-so many busy processes a core; `--data` is a folder with `humaneval` and `mbpp`.
+together, with a process of Python's own for each run beside it. `--rounds 3` sets calls beside bare forks of the same
+process, the least that a run can cost, and with `--prototype FOLDER` beside another fork server. `--soak 20000` counts
+processes, descriptors and files before and after. `--repeats 10 --load 8` asks for the verdicts of published solutions
+and of broken ones as often, with so many busy processes a core; `--data` is a folder with `humaneval` and `mbpp`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +32,7 @@ from herd.sandbox.launcher import _prefix, _scratch_place
 from herd.sandbox.limits import Limits, Program
 from herd.sandbox.server import SandboxServer
 
+ROOT = Path(__file__).parent.parent
 CODE = """
 def closest(numbers):
     best = None
@@ -45,9 +48,10 @@ def check(candidate):
     assert candidate([7]) is None
     assert candidate([1, 1])[0] == 0
 """
+ANSWERS = [[0.10000000000000009, 3.9, 4.0], None, [0, 1, 1]]
 INPUTS = [[[1.0, 2.0, 3.9, 4.0, 5.0, 2.2]], [[7]], [[1, 1]]]
 KINDS: dict[str, Callable[[SandboxServer], bool]] = {
-    "call": lambda server: server.call(CODE, "closest", INPUTS).values is not None,
+    "call": lambda server: server.call(CODE, "closest", INPUTS).values == ANSWERS,
     "tests": lambda server: server.run_tests(CODE, CHECK, style="check", entry_point="closest").passed is True,
     "program": lambda server: server.run_program(Program(CODE + "print(closest([1, 3, 4]))")).exit_code == 0,
 }
@@ -66,6 +70,74 @@ def cost(runs: int, run: Callable[[SandboxServer], bool]) -> tuple[float, float]
         for _ in range(runs):
             assert run(server)
     return cpu_seconds() - before, time.monotonic() - began
+
+
+FORKS = """
+import os, sys
+register = os.register_at_fork
+os.register_at_fork = lambda **_: None
+from herd.sandbox import preload
+preload.load_modules()
+import herd.sandbox.forkserver, gc
+gc.collect(); gc.disable(); gc.freeze()
+for _ in range(int(sys.argv[1])):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def forks(count: int) -> float:
+    """Per processor second: forks of what the fork server is, that end at once and do nothing."""
+
+    def seconds(number: int) -> float:
+        before = cpu_seconds()
+        subprocess.run([sys.executable, "-s", "-S", "-c", FORKS, str(number)], cwd=ROOT, check=True)
+        return cpu_seconds() - before
+
+    start = seconds(0)
+    return count / (seconds(count) - start)
+
+
+def prototype_calls(folder: Path, count: int) -> float:
+    """Per processor second: the same calls by the fork server in a folder, which reads and writes lines of JSON."""
+
+    def seconds(number: int) -> float:
+        before = cpu_seconds()
+        with tempfile.TemporaryDirectory() as scratch:
+            os.chmod(scratch, 0o777)
+            lines = [json.dumps({"code": CODE, "entry": "closest", "calls": INPUTS, "scratch": scratch})] * number
+            command = [
+                sys.executable,
+                "-S",
+                str(folder / "forkserver.py"),
+                "ls",
+                *(["65520"] if os.geteuid() == 0 else []),
+            ]
+            ran = subprocess.run(
+                command, input="".join(f"{line}\n" for line in lines), capture_output=True, text=True, check=True
+            )
+        answers = [json.loads(json.loads(line)["out"])["r"] for line in ran.stdout.splitlines()]
+        assert len(answers) == number
+        assert all(answer == ANSWERS for answer in answers), "the prototype gives other values"
+        return cpu_seconds() - before
+
+    start = seconds(0)
+    return count / (seconds(count) - start)
+
+
+def rounds(runs: int, times: int, prototype: Path | None) -> list[dict[str, float]]:
+    """The same measured one after another, so often, since the machine's other work changes what a second is worth."""
+    found = []
+    for _ in range(times):
+        start = cost(0, KINDS["call"])[0]
+        row = {"call": runs / (cost(runs, KINDS["call"])[0] - start), "fork": forks(runs)}
+        if prototype is not None:
+            row["prototype"] = prototype_calls(prototype, runs)
+        found.append({name: round(value, 1) for name, value in row.items()})
+        tell("round", found[-1])
+    return found
 
 
 def speed(runs: int) -> dict[str, Any]:
@@ -179,6 +251,8 @@ def repeats(data: Path, times: int, load: int, limit: int) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=500, help="for speed; 0 leaves it out")
+    parser.add_argument("--rounds", type=int, default=0, help="of calls beside bare forks, for --runs each")
+    parser.add_argument("--prototype", type=Path, help="a folder with another fork server, measured in each round")
     parser.add_argument("--soak", type=int, default=0, help="runs")
     parser.add_argument("--repeats", type=int, default=0)
     parser.add_argument("--load", type=int, default=8, help="busy processes a core, with --repeats")
@@ -190,6 +264,8 @@ if __name__ == "__main__":
         result["walls"] = str(first.walls)
     if options.runs:
         result["speed"] = speed(options.runs)
+    if options.rounds:
+        result["per_cpu_second"] = rounds(options.runs, options.rounds, options.prototype)
     if options.soak:
         result["soak"] = soak(options.soak)
     if options.repeats:

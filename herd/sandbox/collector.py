@@ -18,7 +18,6 @@ import itertools
 import pathlib
 import re
 import sys
-import tempfile
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -359,6 +358,8 @@ def _capsys() -> Iterator[_Capsys]:
 
 @contextlib.contextmanager
 def _tmp_path() -> Iterator[pathlib.Path]:
+    import tempfile  # it brings libraries that no other run needs
+
     yield pathlib.Path(tempfile.mkdtemp())
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from herd.sandbox.wire import unpack_ending
+
 _PART = 1 << 16
 
 
@@ -171,7 +173,7 @@ class _Watch:
     def _hear(self, number: int, run: Run) -> None:
         self._close(run.status.fileno(), None)
         try:
-            row: dict[str, Any] = json.loads(run.status.recv(_PART) or b'{"fault": "the fork server ended"}')
+            row: dict[str, Any] = unpack_ending(run.status.recv(_PART))
         except OSError as fault:
             row = {"fault": f"the fork server: {fault}"}
         ending = Ending(

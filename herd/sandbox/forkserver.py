@@ -11,49 +11,50 @@ Started as `python -c "from herd.sandbox.forkserver import serve_forks; serve_fo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import json
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from herd.sandbox import jobs, namespaces, scratch, walls
+from herd.sandbox.wire import pack_ending, pack_fault
 
-# What programs of textbook problems use: loaded once, so that a run does not wait for them.
-PRELOADED_MODULES = """
-abc array ast bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal enum
-fractions functools hashlib heapq inspect io itertools json math numbers operator os os.path queue random re statistics
-string sys tempfile textwrap threading time traceback types typing unicodedata unittest
-""".split()
-_MESSAGE_BYTES, _DESCRIPTORS = 1 << 16, 16
+_MESSAGE_BYTES, _EXTRA_BYTES = 1 << 16, socket.CMSG_SPACE(4 * 16)
+_KNOWN_JOBS = 64
 _POLL_SECONDS = 0.02
 _PR_SET_CHILD_SUBREAPER = 36
 # Users that no system gives to anybody: Debian policy 9.2.2 and systemd's UIDS-GIDS leave these free.
 _USERS = range(65520, 65533)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Slot:
-    """Where one run at a time takes place. ruleset: of Landlock for programs in Python, where it can be prepared."""
+    """Where one run at a time takes place. cell: for programs in Python; others: for those in other languages. size:
+    bytes and files of its folder, where that is there and nobody has used it. unused: how such a folder looks."""
 
-    number: int
     folder: str
     user: int | None
-    ruleset: int | None
+    cell: jobs.JobCell
+    others: jobs.JobCell
+    size: tuple[int, int] | None = None
+    unused: tuple[int, ...] = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class _Run:
     """A child. cause: why it was ended. waited: seconds that it had waited for a core by then. stopped: it was there
     when its parent told it to end."""
 
     pid: int
-    status: socket.socket
+    status: int
     pidfd: int
     slot: _Slot
     job: dict[str, Any]
@@ -78,6 +79,7 @@ class _Server:
     retained: dict[str, _Slot] = field(default_factory=dict)
     free: list[_Slot] = field(default_factory=list)
     slots: int = 0
+    known_jobs: dict[bytes, dict[str, Any]] = field(default_factory=dict)
 
     def serve(self) -> None:
         """Until the parent is gone."""
@@ -109,51 +111,74 @@ class _Server:
     def _hear(self, poll: select.poll) -> bool:
         """One message of the parent. False: there will be no more."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.control, _MESSAGE_BYTES, _DESCRIPTORS)
+            data, extra, _, _ = self.control.recvmsg(_MESSAGE_BYTES, _EXTRA_BYTES)
         except ConnectionResetError:
             return False
         if not data:
             return False
-        job = json.loads(data)
+        job = self.known_jobs.get(data)
+        if job is None:
+            job = self._read_job(data)
         if "drop" in job:
             self._drop_scratch(job["drop"])
             return True
+        descriptors = [number for _, _, part in extra for number in struct.unpack(f"{len(part) // 4}i", part)]
         run = self._fork(job, descriptors)
         if run is not None:
-            self.runs[run.pidfd] = self.by_status[run.status.fileno()] = run
+            self.runs[run.pidfd] = self.by_status[run.status] = run
             poll.register(run.pidfd, select.POLLIN)
             poll.register(run.status, select.POLLIN)
         return True
 
+    def _read_job(self, data: bytes) -> dict[str, Any]:
+        """What a message says; that of one run is mostly that of the run before."""
+        job = json.loads(data)
+        job["locks"] = {}
+        if len(self.known_jobs) >= _KNOWN_JOBS:
+            self.known_jobs.clear()
+        self.known_jobs[data] = job
+        return job
+
     def _fork(self, job: dict[str, Any], descriptors: list[int]) -> _Run | None:
         status, *handed = descriptors
-        answer = socket.socket(fileno=status)
+        slot = None
         try:
             slot = self._take_slot(job)
             jobs.name_folder(slot.folder)  # before the fork: it is mostly the same as before
+            cell = slot.cell if job["profile"] == "python" else slot.others
+            locks = self._locks(job, cell)
+            arrangement = self._arrangement(job, handed, cell)
             pid = os.fork()
         except OSError as fault:  # as when there are too many processes
-            self._tell(answer, {"fault": f"the fork server: {fault}"})
-            answer.close()
-            for descriptor in handed:
+            self._tell(status, pack_fault(f"the fork server: {fault}"))
+            for descriptor in descriptors:
                 os.close(descriptor)
+            if slot is not None and slot not in self.retained.values():
+                self._leave_slot(slot)
             return None
         if pid == 0:
             try:
-                self._become_run(job, handed, slot)
+                jobs.lock_and_run(job, arrangement, locks, cell)
             finally:
                 os._exit(1)
         for descriptor in handed:
             os.close(descriptor)
-        return _Run(pid, answer, os.pidfd_open(pid), slot, job)
+        return _Run(pid, status, os.pidfd_open(pid), slot, job)
 
-    def _become_run(self, job: dict[str, Any], handed: list[int], slot: _Slot) -> None:
+    def _arrangement(self, job: dict[str, Any], handed: list[int], cell: jobs.JobCell) -> list[walls.Step]:
         handed_on = iter(handed)
         descriptors = [next(handed_on) if there else self.nothing for there in job["given"]]
-        ruleset = slot.ruleset if job["profile"] == "python" else None
-        readable, rooted = self.config["readable"], self.own_root or self.config["rooted"]
-        cell = jobs.JobCell(slot.folder, slot.user, ruleset, readable, self.landlock, self.filters, rooted)
-        jobs.lock_and_run(job, descriptors, cell)
+        return jobs.arrange_steps(descriptors, cell.ruleset)
+
+    @staticmethod
+    def _locks(job: dict[str, Any], cell: jobs.JobCell) -> list[walls.Step]:
+        """Empty where the rules for files are to be made by the run."""
+        if job["profile"] != "python" or (cell.landlock and cell.ruleset is None):
+            return []
+        locks = job["locks"]
+        if cell.scratch not in locks:
+            locks[cell.scratch] = jobs.lock_steps(job, cell, None if cell.ruleset is None else len(job["given"]))
+        return locks[cell.scratch]
 
     def _take_slot(self, job: dict[str, Any]) -> _Slot:
         """Where a run takes place: a new folder, or that of the run before which kept it."""
@@ -163,8 +188,7 @@ class _Server:
         slot = self.free.pop() if self.free else self._new_slot()
         try:
             if self.own_root:
-                user = os.geteuid() if slot.user is None else slot.user
-                namespaces.mount_scratch(slot.folder, job["scratch_bytes"], job["scratch_files"], user)
+                self._mount(slot, (job["scratch_bytes"], job["scratch_files"]))
             else:
                 os.mkdir(slot.folder, 0o700)
                 if slot.user is not None:
@@ -176,11 +200,22 @@ class _Server:
             self.retained[name] = slot
         return slot
 
+    @staticmethod
+    def _mount(slot: _Slot, size: tuple[int, int]) -> None:
+        """A folder that nobody has used: that of the run before where it did not, or a new one."""
+        if slot.size == size:
+            return
+        if slot.size is not None:
+            namespaces.unmount_scratch(slot.folder)
+            slot.size = None
+        namespaces.mount_scratch(slot.folder, *size, os.geteuid() if slot.user is None else slot.user)
+        slot.size, slot.unused = size, namespaces.date_scratch(slot.folder)
+
     def _new_slot(self) -> _Slot:
         number, self.slots = self.slots, self.slots + 1
         user = _USERS[number % len(_USERS)] if self.config["users"] else None
         if not self.own_root:
-            return _Slot(number, f"{self.config['scratch']}/{number}", user, None)
+            return self._slot(f"{self.config['scratch']}/{number}", user, None)
         if number >= namespaces.SLOTS:
             self.slots -= 1
             raise OSError(f"{number} runs at a time are the most")
@@ -189,18 +224,26 @@ class _Server:
         if self.landlock:
             rights = jobs.file_rights(self.config["readable"], os.path.dirname(folder), executes=False)
             ruleset = walls.file_rules(rights, self.landlock)
-        return _Slot(number, folder, user, ruleset)
+        return self._slot(folder, user, ruleset)
+
+    def _slot(self, folder: str, user: int | None, ruleset: int | None) -> _Slot:
+        readable, rooted = self.config["readable"], self.own_root or self.config["rooted"]
+        others = jobs.JobCell(folder, user, None, readable, self.landlock, self.filters, rooted)
+        return _Slot(folder, user, replace(others, ruleset=ruleset), others)
 
     def _drop_scratch(self, name: str) -> None:
         slot = self.retained.pop(name, None)
         if slot is not None:
             self._leave_slot(slot)
 
-    def _leave_slot(self, slot: _Slot) -> None:
-        """The folder is gone, and the slot is for the next run; one that cannot be emptied is not used again."""
+    def _leave_slot(self, slot: _Slot, alone: bool = False) -> None:
+        """The folder is gone, and the slot is for the next run; one that cannot be emptied is not used again. alone:
+        whether the only process that could use the folder has ended; if it never did, the next run may have it."""
         try:
             if self.own_root:
-                namespaces.unmount_scratch(slot.folder)
+                if not alone or namespaces.scratch_look(slot.folder) != slot.unused:
+                    slot.size = None
+                    namespaces.unmount_scratch(slot.folder)
             else:
                 scratch.remove(slot.folder)
         except OSError:
@@ -236,27 +279,20 @@ class _Server:
             _reap_group(run.pid)
         poll.unregister(run.pidfd)
         del self.runs[run.pidfd]
-        if self.by_status.pop(run.status.fileno(), None):
+        if self.by_status.pop(run.status, None):
             poll.unregister(run.status)
         os.close(run.pidfd)
         if not run.job.get("keep"):
             self.retained.pop(run.job.get("scratch", ""), None)
-            self._leave_slot(run.slot)
-        ended = {
-            "exit_code": os.waitstatus_to_exitcode(status),
-            "cpu_seconds": usage.ru_utime + usage.ru_stime,
-            "peak_bytes": usage.ru_maxrss * 1024,
-            "cause": run.cause,
-            "waited": run.waited,
-            "stopped": run.stopped,
-        }
-        self._tell(run.status, ended)
-        run.status.close()
+            self._leave_slot(run.slot, alone=run.job["profile"] == "python")
+        code, seconds = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        self._tell(run.status, pack_ending(code, usage.ru_maxrss * 1024, seconds, run.waited, run.stopped, run.cause))
+        os.close(run.status)
 
     @staticmethod
-    def _tell(status: socket.socket, row: dict[str, Any]) -> None:
+    def _tell(status: int, message: bytes) -> None:
         with contextlib.suppress(OSError):  # perhaps nobody waits any longer
-            status.sendall(json.dumps(row).encode())
+            os.write(status, message)
 
 
 def _reap_group(group: int) -> None:
@@ -284,6 +320,8 @@ def _raise_walls(config: dict[str, Any], control: socket.socket) -> _Server:
     config["seccomp"] = walls.seccomp_exists()
     jobs.prepare()
     server.nothing = os.open(os.devnull, os.O_RDWR)
+    while server.nothing < jobs.LOW_DESCRIPTORS:  # so that what is handed to a run lies where nothing else goes
+        server.nothing = os.dup(server.nothing)
     if config["seccomp"]:
         server.filters = walls.ProfileFilters()
         walls.install_base_filter()
@@ -298,9 +336,8 @@ def serve_forks(text: str) -> None:
     config = json.loads(text)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    control = socket.socket(fileno=config["control"])
-    for name in PRELOADED_MODULES:
-        __import__(name)
+    control = socket.socket(fileno=fcntl.fcntl(config["control"], fcntl.F_DUPFD_CLOEXEC, jobs.LOW_DESCRIPTORS))
+    os.close(config["control"])
     sys.path[:] = [path for path in sys.path if path != config["package"]]
     try:
         server = _raise_walls(config, control)
@@ -309,7 +346,9 @@ def serve_forks(text: str) -> None:
         os._exit(1)
     report = {"landlock": server.landlock, "seccomp": config["seccomp"], "own_root": server.own_root}
     control.send(json.dumps(report).encode())
+    jobs.warm_up()
     gc.collect()
+    walls.trim_memory()
     gc.disable()
     gc.freeze()  # so that a child's first collection does not copy every page
     try:

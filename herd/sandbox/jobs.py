@@ -12,7 +12,6 @@ import json
 import os
 import random
 import sys
-import tempfile
 import threading
 import traceback
 import types
@@ -23,20 +22,26 @@ from typing import Any
 
 from herd.sandbox import suites, walls
 from herd.sandbox.candidate import serve_candidate
+from herd.sandbox.walls import Step, take_steps
 from herd.sandbox.wire import LOCK_WORD, Connection
 
 BINARY = "program"  # the file that a compiler makes
 REQUEST, ANSWER, PEER_IN, PEER_OUT = 3, 4, 5, 6
+LOW_DESCRIPTORS = 8  # those of a run, and of its rules
 _HIGH, _MOST = 200, 8192
+_PART = 1 << 16
 _REQUEST_BYTES = 64 << 20
+_ENCODER = json.JSONEncoder(allow_nan=False)
+# Reads our own JSON, without the search for blanks around it.
+_SCAN: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _FILES_OF_ALL = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 
 @dataclass(frozen=True)
 class JobCell:
     """Where a run takes place. scratch: its folder. user: whose it is; None for that of the fork server. ruleset: of
-    Landlock, where it is prepared. readable: what may be read, where it is not. landlock: its version. filters: of
-    system calls, where there are any. own_root: whether nothing else is in sight anyway."""
+    Landlock, where it is prepared for programs in Python. readable: what others may read. landlock: its version.
+    filters: of system calls, where there are any. own_root: whether nothing else is in sight anyway."""
 
     scratch: str
     user: int | None
@@ -47,62 +52,80 @@ class JobCell:
     own_root: bool
 
 
-def lock_and_run(job: Mapping[str, Any], descriptors: list[int], cell: JobCell) -> None:
-    """Never comes back. descriptors: standard input, output and error, the request, the answer, and the two ends of a
-    connection to another run where there is one."""
+def lock_and_run(job: Mapping[str, Any], descriptors: Sequence[Step], locks: Sequence[Step], cell: JobCell) -> None:
+    """Never comes back. descriptors: the steps of `arrange_steps`. locks: those of `lock_steps`; empty where the rules
+    for files are to be made here.
+
+    Both lists are made before the fork: a run then only walks through them, and every page of the server's memory that
+    it need not touch is one that need not be copied for it.
+    """
     os.setsid()
-    ruleset = arrange(descriptors, cell.ruleset)
+    take_steps(descriptors)
     try:
-        _lock(job, cell, ruleset)
+        os.chdir(cell.scratch)
+        if cell.filters is not None:
+            cell.filters.fill(_filter_name(job, cell))
+        take_steps(locks or lock_steps(job, cell, _file_rules(job, cell)))
         os.write(ANSWER, LOCK_WORD)
     except BaseException as fault:
         os.write(ANSWER, f"{type(fault).__name__}: {fault}\n".encode())
         os._exit(1)
-    request = json.loads(_read_all(REQUEST))
-    random.seed(0)  # the same numbers in every run, so that verdicts are the same
+    request, _ = _SCAN(_read_all(REQUEST).decode(), 0)
+    gc.freeze()  # what was there before is not looked through, nor copied for it
     gc.enable()
     JOBS_BY_KIND[job["kind"]](request)
     os._exit(0)
 
 
-def arrange(descriptors: list[int], ruleset: int | None) -> int | None:
-    """The given descriptors become 0, 1, 2, ...; no other stays open but that of the rules, whose new one is given."""
-    high = [fcntl.fcntl(element, fcntl.F_DUPFD, _HIGH) for element in descriptors]
-    high_ruleset = None if ruleset is None else fcntl.fcntl(ruleset, fcntl.F_DUPFD_CLOEXEC, _HIGH)
-    for target, element in enumerate(high):
-        os.dup2(element, target, inheritable=target <= 2)
-    if high_ruleset is None:
-        os.closerange(len(high), _MOST)
-        return None
-    last = os.dup2(high_ruleset, len(high), inheritable=False)
-    os.closerange(last + 1, _MOST)
-    return last
+def arrange_steps(descriptors: Sequence[int], ruleset: int | None) -> list[Step]:
+    """The given descriptors become 0, 1, 2, ..., and that of the rules the one after; no other stays open. None of them
+    may be one of the first `LOW_DESCRIPTORS`."""
+    steps: list[Step] = [(os.dup2, (element, target, target <= 2)) for target, element in enumerate(descriptors)]
+    count = len(descriptors)
+    if ruleset is not None:
+        steps.append((os.dup2, (ruleset, count, False)))
+        count += 1
+    return [*steps, (os.closerange, (count, _MOST))]
 
 
-def _lock(job: Mapping[str, Any], cell: JobCell, ruleset: int | None) -> None:
-    os.chdir(cell.scratch)
+def arrange(descriptors: Sequence[int]) -> None:
+    """The given descriptors, whichever they are, become 0, 1, 2, ...; no other stays open."""
+    take_steps(arrange_steps([fcntl.fcntl(element, fcntl.F_DUPFD, _HIGH) for element in descriptors], None))
+
+
+def lock_steps(job: Mapping[str, Any], cell: JobCell, ruleset: int | None) -> list[Step]:
+    """The walls around one run, one after another. ruleset: its descriptor there. The filter of system calls must have
+    been given the number of its process."""
+    steps = walls.ResourceLimits(**job["limits"]).steps()
+    if cell.user is not None:
+        steps += walls.user_steps(cell.user)
+    elif sys.platform == "linux":
+        steps.append((walls.drop_capabilities, ()))
+    if sys.platform == "linux":
+        steps += walls.process_steps()
+    if ruleset is not None:
+        steps += [*walls.file_steps(ruleset), (os.close, (ruleset,))]
+    if cell.filters is not None:
+        steps += cell.filters.steps(_filter_name(job, cell))
+    return steps
+
+
+def _filter_name(job: Mapping[str, Any], cell: JobCell) -> str:
+    return job["profile"] if cell.landlock or cell.own_root else "compute"
+
+
+def _file_rules(job: Mapping[str, Any], cell: JobCell) -> int | None:
+    """Rules for a run in its folder that are made for it alone."""
     if job["profile"] == "program" and os.path.isfile(BINARY) and not os.path.islink(BINARY):
         os.chmod(BINARY, 0o700)  # the compiler itself may not change modes
+    if not cell.landlock:
+        return None
     executes = job["profile"] in ("program", "compiler")
-    if cell.landlock and ruleset is None:
-        rules = file_rights(job.get("readable", cell.readable), cell.scratch, executes and "executable" not in job)
-        rules += [(path, walls.READ_FILE | walls.EXECUTE) for path in job.get("executable", ())]
-        if executes:
-            rules += [(cell.scratch, walls.WRITE | walls.EXECUTE), (f"/proc/{os.getpid()}", walls.READ)]
-        ruleset = walls.file_rules(rules, cell.landlock)
-    walls.ResourceLimits(**job["limits"]).install()
-    if cell.user is not None:
-        walls.become(cell.user)
-    elif sys.platform == "linux":
-        walls.drop_capabilities()
-    if sys.platform == "linux":
-        walls.end_with_parent()
-        walls.hide_memory()
-    if ruleset is not None:
-        walls.restrict_files(ruleset)
-        os.close(ruleset)
-    if cell.filters is not None:
-        cell.filters.install(job["profile"] if cell.landlock or cell.own_root else "compute")
+    rules = file_rights(job.get("readable", cell.readable), cell.scratch, executes and "executable" not in job)
+    rules += [(path, walls.READ_FILE | walls.EXECUTE) for path in job.get("executable", ())]
+    if executes:
+        rules += [(cell.scratch, walls.WRITE | walls.EXECUTE), (f"/proc/{os.getpid()}", walls.READ)]
+    return walls.file_rules(rules, cell.landlock)
 
 
 def file_rights(readable: Sequence[str], scratch: str, executes: bool) -> list[tuple[str, int]]:
@@ -113,8 +136,11 @@ def file_rights(readable: Sequence[str], scratch: str, executes: bool) -> list[t
 
 
 def _read_all(descriptor: int) -> bytes:
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        return file.read(_REQUEST_BYTES)
+    parts, size = [], 0
+    while size < _REQUEST_BYTES and (part := os.read(descriptor, _PART)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 def _answer(text: str) -> None:
@@ -125,9 +151,10 @@ def _answer(text: str) -> None:
 
 def prepare() -> None:
     """What is the same for all runs, once, before there are any: streams on the descriptors that each will have, a
-    clean environment, and no sign of what started it."""
+    clean environment, and no sign of what started it. Numbers are the same in every run, so that verdicts are."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "herd"]:
         del sys.modules[name]
+    random.seed(0)
     sys.argv = ["program"]
     os.umask(0o077)
     os.environ.clear()
@@ -140,6 +167,34 @@ def prepare() -> None:
         setattr(sys, f"__{name}__", stream)
 
 
+_WARM_UP = """
+from collections import Counter
+
+class Shape:
+    def __init__(self, sides): self.sides = sides
+    @property
+    def area(self): return sum(side * 0.5 for side in self.sides)
+
+def f(words, table, *rest, start=0):
+    found = sorted({word.lower(): len(word) for word in words}.items(), key=lambda pair: -pair[1])
+    try:
+        return [f"{name}:{table[name]}" for name, _ in found[start:]], Shape((1, 2)).area
+    except KeyError:
+        return {"counts": Counter("".join(words)).most_common(2), "none": None, "true": 1 < 2.5}
+"""
+_WARM_UP_RUNS = 20  # the interpreter adapts code that was run so often
+
+
+def warm_up() -> None:
+    """Runs a program of ours as those of others will be run: what the interpreter learns from it, all runs inherit."""
+    request = json.dumps({"code": _WARM_UP, "function": "f", "inputs": [[["a", "Bc"], {"a": 1}], [["d"], {"d": 2}]]})
+    for _ in range(_WARM_UP_RUNS):
+        take_steps([(os.getpid, ()), (os.getuid, ())])
+        row, _ = _SCAN(request, 0)
+        _ENCODER.encode(run_calls(row["code"], row["function"], row["inputs"]))
+    del sys.modules["program"]
+
+
 def _module(name: str) -> dict[str, Any]:
     """The names of a new module, which is found by them, as dataclasses and pickle want."""
     module = types.ModuleType(name)
@@ -149,9 +204,8 @@ def _module(name: str) -> dict[str, Any]:
 
 def name_folder(scratch: str) -> None:
     """The folder that the next runs find in their environment."""
-    if tempfile.tempdir != scratch:
+    if os.environ.get("TMPDIR") != scratch:
         os.environ.update(HOME=scratch, TMPDIR=scratch)
-        tempfile.tempdir = scratch
 
 
 def fault_in_words(fault: BaseException) -> str:
@@ -178,7 +232,7 @@ def run_calls(code: str, function: str, inputs: list[list[object]]) -> dict[str,
 def _call(request: dict[str, Any]) -> None:
     outcome = run_calls(request["code"], request["function"], request["inputs"])
     try:
-        text = json.dumps(outcome, allow_nan=False)
+        text = _ENCODER.encode(outcome)
     except BaseException as fault:
         text = json.dumps({"fault": f"a value that is no plain data ({type(fault).__name__})"})
     _answer(text)

@@ -24,12 +24,12 @@ from herd.sandbox.exchange import Run
 from herd.sandbox.walls import is_reachable_by_all
 
 _PACKAGE = str(Path(__file__).parents[2])
-# What random and threading do after each fork is not needed: a run seeds its numbers itself, and the server has one
+# What random and threading do after each fork is not needed: every run has the same numbers, and the server has one
 # thread. It would be a fifth of a run's time.
 _CODE = (
     "import os, sys; sys.path.insert(0, {package!r}); register = os.register_at_fork; "
-    "os.register_at_fork = lambda **_: None; from herd.sandbox.forkserver import serve_forks; "
-    "os.register_at_fork = register; serve_forks(sys.argv[1])"
+    "os.register_at_fork = lambda **_: None; from herd.sandbox import preload; preload.load_modules(); "
+    "from herd.sandbox.forkserver import serve_forks; os.register_at_fork = register; serve_forks(sys.argv[1])"
 )
 _START_SECONDS = 60.0
 Wrap = tuple[str, Callable[[Sequence[str], str, str], list[str]]]
@@ -145,8 +145,9 @@ class ForkServer:
             "rooted": wrap is not None,
         }
         python = [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _CODE.format(package=_PACKAGE)]
-        # Sets are walked in the same order in every run: verdicts do not hang on it.
-        variables = {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"}
+        # Sets are walked in the same order in every run: verdicts do not hang on it. Functions of libraries are looked
+        # up once, and not again in every fork that is the first to call them.
+        variables = {"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "LD_BIND_NOW": "1"}
         with theirs:
             self._process = subprocess.Popen(
                 [*before, *python, json.dumps(config)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -34,7 +34,7 @@ def run_once(request_file: str = REQUEST_FILE, readable: tuple[str, ...] = ()) -
     jobs.prepare()
     nothing = os.open(os.devnull, os.O_RDWR)
     kind = row["kind"]
-    jobs.arrange([nothing if element is None else os.dup(element) for element in STREAMS[kind]], None)
+    jobs.arrange([nothing if element is None else os.dup(element) for element in STREAMS[kind]])
     folder = os.getcwd()
     jobs.name_folder(folder)
     walls.ResourceLimits(**row["limits"]).install()

@@ -7,7 +7,6 @@ and test functions. doctest: examples as `>>> f(1)` with what is printed.
 from __future__ import annotations
 
 import ast
-import importlib.abc
 import importlib.machinery
 import sys
 import types
@@ -70,8 +69,11 @@ class _Module(types.ModuleType):
         self.__dict__["__side__"].delete_global(name)
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the candidate under the name by which the tests import it."""
+class _Finder:
+    """Finds the candidate under the name by which the tests import it.
+
+    Of no class of `importlib.abc`, which would load a dozen libraries into the fork server.
+    """
 
     def __init__(self, module: types.ModuleType, name: str) -> None:
         self.module, self.name = module, name
@@ -81,7 +83,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         is_installed = top in _KNOWN_PACKAGES or top in sys.stdlib_module_names or top.startswith("_")
         if fullname.partition(".")[0] != self.name.partition(".")[0] if self.name else is_installed:
             return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        loader: Any = self
+        return importlib.machinery.ModuleSpec(fullname, loader, is_package=True)
 
     def create_module(self, spec: Any) -> types.ModuleType:
         return self.module

@@ -41,7 +41,8 @@ getsockopt 55 209; clone 56 220; clone3 435 435; fork 57 -; vfork 58 -; execve 5
 sendmsg 46 211; recvmsg 47 212; setrlimit 160 164; setresuid 117 147; setresgid 119 149; setgroups 116 159;
 capset 126 91; capget 125 90; setsid 112 157; seccomp 317 277; landlock_create_ruleset 444 444;
 landlock_add_rule 445 445; landlock_restrict_self 446 446; pidfd_open 434 434; pidfd_send_signal 424 424;
-mount 165 40; umount2 166 39; fchownat 260 54; chown 92 -; chmod 90 -; fchmodat 268 53; sched_setscheduler 144 119
+mount 165 40; umount2 166 39; fchownat 260 54; chown 92 -; chmod 90 -; fchmodat 268 53; sched_setscheduler 144 119;
+utimensat 280 88
 """
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -67,7 +68,7 @@ _INTERPRETER = "execve arch_prctl capget sched_setscheduler".split()
 _COMPILER = "fork vfork".split()
 _SERVER = """
 sendmsg recvmsg setrlimit setresuid setresgid setgroups capset setsid seccomp landlock_create_ruleset landlock_add_rule
-landlock_restrict_self pidfd_open pidfd_send_signal mount umount2 fchownat chown chmod fchmodat
+landlock_restrict_self pidfd_open pidfd_send_signal mount umount2 fchownat chown chmod fchmodat utimensat
 """.split()
 
 _PYTHON_CALLS = frozenset(_COMPUTING + _CONDITIONAL)

@@ -7,6 +7,7 @@ Source: landlock(7), seccomp(2), prctl(2), setrlimit(2), capabilities(7).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -14,9 +15,10 @@ import resource
 import signal
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from herd.sandbox.syscalls import ALLOWED_SYSCALLS, base_filter, profile_filter
 
@@ -36,7 +38,14 @@ _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 1
 _LATER_FILE_RIGHTS = (1 << 16) - 1
 _NETWORK, _SCOPES = 3, 3  # bind and connect of TCP; abstract sockets and signals
 
+# A call for a fork, prepared before there is one: the function and its arguments. It raises, or gives -1, if it fails.
+Step = tuple[Callable[..., object], tuple[Any, ...]]
+
 _libc = ctypes.CDLL(None, use_errno=True)
+# With the types said once, a run's calls make no object for every argument.
+_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_restrict_self = ctypes.CDLL(None, use_errno=True).syscall
+_restrict_self.argtypes = [ctypes.c_long] * 3
 
 
 def _checked(returned: int, call: str) -> int:
@@ -46,16 +55,26 @@ def _checked(returned: int, call: str) -> int:
     return returned
 
 
+def take_steps(steps: Sequence[Step]) -> None:
+    """Takes one step after another. Raises OSError at the first that fails."""
+    for function, arguments in steps:
+        if function(*arguments) == -1:
+            _checked(-1, f"{getattr(function, '__name__', function)}{arguments}")
+
+
 def system_call(number: int, *arguments: object) -> int:
     """What a system call returns. Raises OSError."""
     words = [ctypes.c_long(element) if isinstance(element, int) else element for element in arguments]
     return _checked(_libc.syscall(ctypes.c_long(number), *words), f"system call {number}")
 
 
-def prctl(option: int, *arguments: object) -> None:
-    words = [ctypes.c_ulong(element) if isinstance(element, int) else element for element in arguments]
-    words += [ctypes.c_ulong(0)] * (4 - len(words))
-    _checked(_libc.prctl(option, *words), f"prctl {option}")
+def prctl(option: int, first: int = 0, second: int = 0) -> None:
+    if _libc.prctl(option, first, second, 0, 0) < 0:
+        _checked(-1, f"prctl {option}")
+
+
+def _prctl_step(option: int, first: int = 0, second: int = 0) -> Step:
+    return _libc.prctl, (option, first, second, 0, 0)
 
 
 def landlock_version() -> int:
@@ -74,7 +93,7 @@ def seccomp_exists() -> bool:
         return False
     try:
         base_filter(platform.machine())
-        _libc.prctl(_PR_SET_SECCOMP, 2, None, 0, 0)
+        _libc.prctl(_PR_SET_SECCOMP, 2, 0, 0, 0)
     except OSError:
         return False
     return ctypes.get_errno() == 14  # EFAULT: it would have read a filter
@@ -106,8 +125,12 @@ def file_rules(rules: Iterable[tuple[str, int]], version: int) -> int:
 
 def restrict_files(ruleset: int) -> None:
     """From now on this process opens only what these rules allow. Raises OSError."""
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    system_call(_RESTRICT_SELF, ruleset, 0)
+    take_steps(file_steps(ruleset))
+
+
+def file_steps(ruleset: int) -> list[Step]:
+    """What `restrict_files` does."""
+    return [_prctl_step(_PR_SET_NO_NEW_PRIVS, 1), (_restrict_self, (_RESTRICT_SELF, ruleset, 0))]
 
 
 class SyscallFilter:
@@ -117,11 +140,21 @@ class SyscallFilter:
         self._code = ctypes.create_string_buffer(code, len(code))
         program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(self._code))
         self._program = ctypes.create_string_buffer(program, len(program))
+        self._words = memoryview(self._code).cast("B").cast("I")
+
+    def fill(self, places: Iterable[int], number: int) -> None:
+        """Puts a number where it is compared with. places: in words of four bytes."""
+        for place in places:
+            self._words[place] = number
+
+    def steps(self) -> list[Step]:
+        """What `install` does."""
+        address = ctypes.addressof(self._program)
+        return [_prctl_step(_PR_SET_NO_NEW_PRIVS, 1), _prctl_step(_PR_SET_SECCOMP, 2, address)]
 
     def install(self) -> None:
         """Holds from now on, for this process and all that come of it. Raises OSError."""
-        prctl(_PR_SET_NO_NEW_PRIVS, 1)
-        prctl(_PR_SET_SECCOMP, 2, ctypes.byref(self._program))
+        take_steps(self.steps())
 
 
 def install_base_filter() -> None:
@@ -137,12 +170,27 @@ class ProfileFilters:
 
     def __init__(self) -> None:
         machine = platform.machine()
-        self._codes = {profile: profile_filter(machine, profile, _ANY_PID) for profile in ALLOWED_SYSCALLS}
+        codes = {profile: profile_filter(machine, profile, _ANY_PID) for profile in ALLOWED_SYSCALLS}
+        self._filters = {profile: (SyscallFilter(code), _places(code)) for profile, code in codes.items()}
+
+    def fill(self, profile: str) -> None:
+        """For this process, as it is numbered now."""
+        prepared, places = self._filters[profile]
+        prepared.fill(places, os.getpid())
+
+    def steps(self, profile: str) -> list[Step]:
+        """What installs a filter that `fill` made this process's own."""
+        return self._filters[profile][0].steps()
 
     def install(self, profile: str) -> None:
         """For this process, as it is numbered now. Raises OSError."""
-        own = struct.pack("I", os.getpid())
-        SyscallFilter(self._codes[profile].replace(struct.pack("I", _ANY_PID), own)).install()
+        self.fill(profile)
+        take_steps(self.steps(profile))
+
+
+def _places(code: bytes) -> list[int]:
+    """Where a filter compares with the number of its process: the second word of a step of two."""
+    return [place for place, (word,) in enumerate(struct.iter_unpack("I", code)) if place % 2 and word == _ANY_PID]
 
 
 @dataclass(frozen=True)
@@ -157,10 +205,10 @@ class ResourceLimits:
     processes: int = 0
     open_files: int = 64
 
-    def install(self) -> None:
-        """Holds for this process and its children. The soft limit's signal says that it was the time; a process that
-        ignores it is killed a second later."""
-        resource.setrlimit(resource.RLIMIT_CPU, (self.cpu_seconds, self.cpu_seconds + 1))
+    def steps(self) -> list[Step]:
+        """What `install` does. The soft limit's signal says that it was the time; a process that ignores it is killed a
+        second later."""
+        pairs = {resource.RLIMIT_CPU: (self.cpu_seconds, self.cpu_seconds + 1), resource.RLIMIT_CORE: (0, 0)}
         hard = {
             resource.RLIMIT_AS: self.address_bytes,
             resource.RLIMIT_DATA: self.data_bytes,
@@ -169,10 +217,12 @@ class ResourceLimits:
         }
         if sys.platform == "linux" and self.processes:
             hard[resource.RLIMIT_NPROC] = self.processes
-        for kind, limit in hard.items():
-            if limit:
-                resource.setrlimit(kind, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        pairs |= {kind: (limit, limit) for kind, limit in hard.items() if limit}
+        return [(resource.setrlimit, pair) for pair in pairs.items()]
+
+    def install(self) -> None:
+        """Holds for this process and its children."""
+        take_steps(self.steps())
 
 
 def end_with_parent() -> None:
@@ -183,6 +233,11 @@ def end_with_parent() -> None:
 def hide_memory() -> None:
     """No other process of the same user may look into this one, and it leaves no core dump."""
     prctl(_PR_SET_DUMPABLE, 0)
+
+
+def process_steps() -> list[Step]:
+    """What `end_with_parent` and `hide_memory` do."""
+    return [_prctl_step(_PR_SET_PDEATHSIG, int(signal.SIGKILL)), _prctl_step(_PR_SET_DUMPABLE, 0)]
 
 
 def bound_capabilities() -> None:
@@ -200,9 +255,18 @@ def drop_capabilities() -> None:
 
 def become(user: int) -> None:
     """Goes on as a user without rights, for good. Raises OSError."""
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
+    take_steps(user_steps(user))
+
+
+def user_steps(user: int) -> list[Step]:
+    """What `become` does."""
+    return [(os.setgroups, ([],)), (os.setresgid, (user, user, user)), (os.setresuid, (user, user, user))]
+
+
+def trim_memory() -> None:
+    """Gives back what this process no longer uses, so that its forks do not share it."""
+    with contextlib.suppress(AttributeError):  # glibc's alone
+        _libc.malloc_trim(0)
 
 
 def is_reachable_by_all(path: str) -> bool:

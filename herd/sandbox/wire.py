@@ -36,6 +36,30 @@ _TAGS[collections.defaultdict] = "d"  # what it gives for a missing key is behav
 MUTABLE = (list, dict, set, bytearray, *(getattr(collections, name) for name in ("deque", "OrderedDict", "Counter")))
 
 
+_ENDED = struct.Struct("=?iqdd?")
+
+
+def pack_ending(exit_code: int, peak_bytes: int, cpu_seconds: float, waited: float, stopped: bool, cause: str) -> bytes:
+    """What a fork server says of a run that ended. See `herd.sandbox.exchange.Ending`."""
+    return _ENDED.pack(True, exit_code, peak_bytes, cpu_seconds, waited, stopped) + cause.encode()
+
+
+def pack_fault(fault: str) -> bytes:
+    """What a fork server says of a run that never began."""
+    return b"\0" + fault.encode(errors="replace")
+
+
+def unpack_ending(data: bytes) -> dict[str, Any]:
+    """What a fork server said of a run, by name; only `fault` for one that never began."""
+    if not data:
+        return {"fault": "the fork server ended"}
+    if not data[0]:
+        return {"fault": data[1:].decode(errors="replace")}
+    _, *numbers = _ENDED.unpack_from(data)
+    names = ("exit_code", "peak_bytes", "cpu_seconds", "waited", "stopped")
+    return {**dict(zip(names, numbers, strict=True)), "cause": data[_ENDED.size :].decode()}
+
+
 class PeerGoneError(Exception):
     """The other process ended, or sent what is no message."""
 

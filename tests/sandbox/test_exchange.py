@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from herd.sandbox.exchange import Ending, Run, follow
+from herd.sandbox.wire import pack_ending
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_what_is_written_and_read_and_how_it_ended(control) -> None:
                 got = file.read()
             os.write(writing, b"%d" % len(got))
             os.close(writing)
-            os.write(status, json.dumps({"exit_code": 3, "cpu_seconds": 0.5}).encode())
+            os.write(status, pack_ending(3, 4096, 0.5, 0.0, False, ""))
             os.close(status)
 
         thread = threading.Thread(target=act)
@@ -50,7 +51,7 @@ def test_what_is_written_and_read_and_how_it_ended(control) -> None:
         (ending,) = follow([run], time.monotonic() + 30)
         thread.join()
         assert run.outputs["answer"] == b"1000000"
-        assert ending == Ending(3, 0.5)
+        assert ending == Ending(3, 0.5, 4096)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -67,7 +68,7 @@ def test_who_takes_too_long_or_writes_too_much_is_told_to_end(control, reason: s
                 os.write(writing, b"x" * 11)
             words.append(os.read(status, 10))
             os.close(writing)
-            os.write(status, json.dumps({"exit_code": -9}).encode())
+            os.write(status, pack_ending(-9, 0, 0.0, 0.0, True, ""))
             os.close(status)
 
         thread = threading.Thread(target=act)

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.sandbox.wire import Connection, PeerGoneError, decode_value, encode_value
+from herd.sandbox.wire import (
+    Connection,
+    PeerGoneError,
+    decode_value,
+    encode_value,
+    pack_ending,
+    pack_fault,
+    unpack_ending,
+)
 
 
 def refuse(value: Any) -> Any:
@@ -96,3 +104,13 @@ def test_messages_arrive_whole_and_what_is_none_is_told() -> None:
     with pytest.raises(PeerGoneError, match="it ended"):
         connection.receive()
     os.close(reading)
+
+
+def test_how_a_run_ended_arrives_as_it_was_said() -> None:
+    row = unpack_ending(pack_ending(-9, 1 << 40, 0.25, 1.5, True, "it wrote more than 5 bytes of files"))
+    assert row == {
+        "exit_code": -9, "peak_bytes": 1 << 40, "cpu_seconds": 0.25, "waited": 1.5, "stopped": True,
+        "cause": "it wrote more than 5 bytes of files",
+    }  # fmt: skip
+    assert unpack_ending(pack_fault("no room é")) == {"fault": "no room é"}
+    assert unpack_ending(b"") == {"fault": "the fork server ended"}
