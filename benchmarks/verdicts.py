@@ -124,14 +124,25 @@ def math_best_of_n(given: Given) -> Iterator[Comparison]:
         if bool(verdict.score) is not label
     ]
     known = sum(row == ["$10000$", "$10{,}000$", False] for row in different)
-    figures = {
-        "first": [row["score"][0] for row in problems],
-        "maj@8": [row["score"][majority_answer(row["pred"])] for row in problems],
-        "rm@8": [row["score"][best_scored([score for score, *_ in row["pred_score"]])] for row in problems],
-        "pass@8": [any(row["score"]) for row in problems],
-    }
-    note = ", ".join(f"{name} {sum(right) / len(right):.3f}" for name, right in figures.items())
+    ours = iter([verdict.score == 1 for verdict in verdicts])
+    scores = _best_of_figures(problems, [[next(ours) for _ in row["pred"]] for row in problems])
+    by_labels = _best_of_figures(problems, [row["score"] for row in problems])
+    note = ", ".join(f"{name} {scores[name]:.3f} (by labels {by_labels[name]:.3f})" for name in scores)
     yield Comparison("labels of Qwen2.5-Math", len(pairs), different, known, f"{note}; its grader reads no `{{,}}`")
+
+
+def _best_of_figures(problems: Sequence[dict[str, Any]], right: Sequence[Sequence[bool]]) -> dict[str, float]:
+    """Of eight samples a problem, from whether each is right."""
+    chosen = {
+        "first": [0 for _ in problems],
+        "maj@8": [majority_answer(row["pred"]) for row in problems],
+        "rm@8": [best_scored([score for score, *_ in row["pred_score"]]) for row in problems],
+    }
+    figures = {
+        name: sum(samples[number] for samples, number in zip(right, numbers, strict=True)) / len(problems)
+        for name, numbers in chosen.items()
+    }
+    return figures | {"pass@8": sum(map(any, right)) / len(problems)}
 
 
 def ifeval_labels(given: Given) -> Iterator[Comparison]:

@@ -52,7 +52,9 @@ def decode_calls(text: str, form: CallFormat = "python") -> Any:
             return _json_calls(text)
         bracketed = _bracketed(text)
         if form == "python":
-            return python_calls(bracketed)
+            calls = python_calls(bracketed)
+            repr(calls)  # a number of more digits than Python writes is none that is compared
+            return calls
         return (java_calls if form == "java" else javascript_calls)(bracketed[1:-1])
     except (AttributeError, KeyError, TypeError, ValueError, SyntaxError, ArithmeticError, MemoryError) as fault:
         raise NoCallError(str(fault)) from fault

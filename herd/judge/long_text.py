@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 
 from herd.judge.reading import span_f1
 from herd.judge.rouge import rouge_l, rouge_l_sum, rouge_n
@@ -37,7 +38,8 @@ def name_in_answer(answer: str, references: Sequence[str]) -> float:
 def last_integer(answer: str, references: Sequence[str]) -> float:
     """Whether the last word is the number."""
     words = re.sub(r"[\n.`'\":]", " ", answer).split()
-    return float(bool(words) and _number(words[-1]) == _number(str(references[0])))
+    said = _number(words[-1]) if words else None
+    return float(said is not None and said == _number(str(references[0])))
 
 
 def _number(text: str) -> float | None:
@@ -56,10 +58,9 @@ def first_number(answer: str, references: Sequence[str]) -> float:
 
 def leading_numbers(answer: str, references: Sequence[str]) -> float:
     """The share of the numbers that stand in the answer in order, up to the first that does not."""
-    said = [int(number) for number in re.findall(r"-?\d+", answer)]
     right = 0
-    for number, reference in zip(said, references, strict=False):
-        if number != int(reference):
+    for number, reference in zip(re.finditer(r"-?\d+", answer), references, strict=False):
+        if Decimal(number[0]) != Decimal(reference):  # which reads any number of digits
             break
         right += 1
     return right / len(references)

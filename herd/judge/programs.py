@@ -126,11 +126,20 @@ def chat_program(stub: str, answer: str, *, entry_point: str, language: str = "p
     if code is None:
         return None
     if re.search(rf"^\s*(?:async\s+)?(?:def|class)\s+{re.escape(entry_point)}\b", code, re.MULTILINE):
-        head = re.split(rf"^(?:async )?def {re.escape(entry_point)}\b", stub, maxsplit=1, flags=re.MULTILINE)[0]
+        head = stub_head(stub, entry_point)
         return f"{head}\n{code}" if head.strip() else code
     if not re.match(r"[ \t]", code):
         code = "\n".join(f"    {line}" if line.strip() else line for line in code.split("\n"))
     return stub + code
+
+
+def stub_head(stub: str, entry_point: str) -> str:
+    """What of a stub stands before the function: imports, and functions of the problem's own that its tests rely on.
+
+    It belongs to the tests too: were it the program's alone, as `poly` of HumanEval/32, a program could make of it what
+    it likes.
+    """
+    return re.split(rf"^(?:async )?def {re.escape(entry_point)}\b", stub, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def grade_program(

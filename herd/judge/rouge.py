@@ -60,8 +60,7 @@ def _common_length(first: Sequence[str], second: Sequence[str]) -> int:
 
 def rouge_l_sum(prediction: str, reference: str) -> float:
     """F1 of the union of longest common subsequences over the lines of both texts. Source: Lin 2004, section 3.2."""
-    gold = [words for line in reference.split("\n") if (words := rouge_words(line))]
-    lines = [words for line in prediction.split("\n") if (words := rouge_words(line))]
+    gold, lines = _lines_of_words(reference), _lines_of_words(prediction)
     if not gold or not lines:
         return 0.0
     left = Counter(word for words in lines for word in words)
@@ -75,6 +74,16 @@ def rouge_l_sum(prediction: str, reference: str) -> float:
                 left[word] -= 1
                 left_gold[word] -= 1
     return _f1(hits, predicted, wanted)
+
+
+def _lines_of_words(text: str) -> list[list[str]]:
+    """Of lines that have any; of a text with more than `MAX_WORDS` altogether the first so many."""
+    lines, left = [], MAX_WORDS
+    for line in text.split("\n"):
+        if words := rouge_words(line)[:left]:
+            lines.append(words)
+            left -= len(words)
+    return lines
 
 
 def _common_positions(gold: Sequence[str], line: Sequence[str]) -> set[int]:

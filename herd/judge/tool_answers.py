@@ -11,7 +11,8 @@ from herd.judge.call_text import MAX_CALL_CHARACTERS, NoCallError, python_calls
 from herd.judge.rouge import rouge_l
 from herd.judge.verdict import AnswerVerdict, unparsed_verdict
 
-_API_CALL = re.compile(r"\[\s*([A-Za-z_]\w*)\((.*?)\)\s*\]", re.DOTALL)
+# One pattern for the whole of a call would take time quadratic in calls that are never closed.
+_API_CALL_START, _API_CALL_END = re.compile(r"\[\s*([A-Za-z_]\w*)\("), re.compile(r"\)\s*\]")
 NO_DEFAULT = object()  # the default of a parameter that has none
 
 
@@ -20,9 +21,12 @@ def api_bank_call(text: str) -> tuple[str, dict[str, Any]] | None:
 
     Source: Li et al. 2023 (API-Bank), api_call_extraction.py.
     """
-    for match in _API_CALL.finditer(text[:MAX_CALL_CHARACTERS]):
+    text, place = text[:MAX_CALL_CHARACTERS], 0
+    while (start := _API_CALL_START.search(text, place)) and (end := _API_CALL_END.search(text, start.end())):
+        place = end.end()
         try:
-            call = python_calls(f"{match[1]}({match[2]})")[0]
+            call = python_calls(f"{start[1]}({text[start.end() : end.start()]})")[0]
+            repr(call)
         except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
             continue
         return next(iter(call.items()))

@@ -34,6 +34,9 @@ class ForkServers:
         key = tuple(readable)
         with self._lock:
             server = self._servers.get(key)
+            if server is not None and server.pid != os.getpid():  # of the process that this one was forked from
+                del self._servers[key]
+                server = None
             if server is not None and server.alive:
                 return server
             if server is not None:

@@ -101,7 +101,7 @@ class ForkServer:
         place = _scratch_place() or tempfile.gettempdir()
         remove_leftovers(Path(place))
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}-", dir=place))
-        self._finalizer = weakref.finalize(self, _forget, self._folder)
+        self._finalizer = weakref.finalize(self, _forget, self._folder, os.getpid())
         for name in ("root", "scratch"):
             (self._folder / name).mkdir(mode=0o711)
         self._folder.chmod(0o711)
@@ -209,8 +209,11 @@ class ForkServer:
         self._process = None
 
 
-def _forget(folder: Path) -> None:
-    """For a server that nobody closed: its process has seen that its parent is gone."""
+def _forget(folder: Path, owner: int = 0) -> None:
+    """For a server that nobody closed: its process has seen that its parent is gone. owner: the process that may; 0 for
+    any, since a fork of it has the server's name and not the server."""
+    if owner not in (0, os.getpid()):
+        return
     for name in ("scratch", "root"):
         with contextlib.suppress(OSError):
             scratch.remove(str(folder / name))

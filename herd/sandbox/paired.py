@@ -17,6 +17,7 @@ from herd.sandbox.wire import LOCK_WORD
 _VERDICT_BYTES = 1 << 20
 # More processor time for the tests than for what they test: they also carry values over.
 EXTRA_SECONDS = 3
+_NOT_BEGUN = "its process ended before it began"
 
 
 def run_tests_together(server: ForkServer, job: dict[str, Any], request: dict[str, Any], limits: Limits) -> TestVerdict:
@@ -31,7 +32,8 @@ def run_tests_together(server: ForkServer, job: dict[str, Any], request: dict[st
     reason, void = judge_ending(ending, limits, job["limits"]["cpu_seconds"])
     if reason:
         return TestVerdict(None if void else False, reason)
-    return read_verdict(_locked_row(run), ending)
+    row = _locked_row(run)
+    return read_verdict(row, ending) if run.outputs["answer"] else TestVerdict(None, _NOT_BEGUN)
 
 
 def run_tests_apart(
@@ -63,6 +65,8 @@ def run_tests_apart(
         reasons[1] = ("", False)
     row = _locked_row(tests)
     _locked_row(candidate)
+    if not (candidate.outputs["answer"] or endings[1].stopped):
+        reasons[1] = (reasons[1][0] or _NOT_BEGUN, True)
     return judge_tests(row, reasons, endings)
 
 

@@ -38,6 +38,8 @@ _CALLABLES = (
     types.MethodWrapperType, types.WrapperDescriptorType, type,
 )  # fmt: skip
 _ITERATING_ONLY = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+# Methods of plain types that say whether data of the tests is right, beside the operators.
+_JUDGING = frozenset("startswith endswith issubset issuperset isdisjoint".split())
 _CLOSED = (types.ModuleType, types.FrameType, types.TracebackType, types.CodeType)
 
 
@@ -46,10 +48,11 @@ class CandidateClass(type):
 
     _side: TestsSide
     _number: int
+    _is_function: bool  # see `mark_as_function`
 
     def __call__(cls, *arguments: Any, **named: Any) -> Any:
         value = cls._side.call(cls._number, arguments, named)
-        if isinstance(value, Proxy):
+        if isinstance(value, Proxy) and not cls._is_function:
             object.__setattr__(value, "_own", True)
         return value
 
@@ -73,8 +76,16 @@ class CandidateClass(type):
     def __getitem__(cls, key: Any) -> Any:
         return cls._side.special(cls._number, "__getitem__", (key,))
 
-    def __new__(cls, *_: Any, **__: Any) -> Any:
-        raise ProxyLimitError("the tests derive a class from one of the candidate's")
+    def __new__(cls, _: str, bases: tuple[Any, ...], *__: Any, **___: Any) -> Any:
+        side = next(base._side for base in bases if isinstance(base, CandidateClass))
+        raise side.refuse("the tests derive a class from one of the candidate's")
+
+
+def mark_as_function(value: Any) -> None:
+    """What the tests call as a function may be a class all the same: then what it makes is what a function gives, which
+    decides nothing about the tests' data, and no object that the tests wanted to have."""
+    if isinstance(value, CandidateClass):
+        type.__setattr__(value, "_is_function", True)
 
 
 class Proxy:
@@ -86,6 +97,11 @@ class Proxy:
     _plain: tuple[Any, ...] = ()  # the value of the plain type that its class derives from
 
     def __getattr__(self, name: str) -> Any:
+        if name in _JUDGING and not self._own:
+            if self._plain:
+                return getattr(self._plain[0], name)
+            self._side.limit(f"an object of the candidate's class {type(self).__name__} judges plain data by {name}")
+            raise AttributeError(name)
         return self._side.get(self._number, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -173,13 +189,16 @@ def _forwards(special: list[str]) -> dict[str, Any]:
 
 
 class TestsSide(Side):
-    """The end that has the tests. limits: what they wanted and two processes cannot give."""
+    """The end that has the tests. limits: what they wanted and two processes cannot give; refused: of that the first
+    for which there was an exception, which the tests may have caught. ended: why the other end is no more, once it is
+    not."""
 
     __test__ = False  # for pytest: no class of tests
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.limits: list[str] = []
+        self.refused = self.ended = ""
         self._classes: dict[int, type] = {}
         self._proxies: dict[int, Any] = {}
 
@@ -187,8 +206,26 @@ class TestsSide(Side):
         if what not in self.limits and len(self.limits) < 20:
             self.limits.append(what)
 
+    def refuse(self, what: str) -> ProxyLimitError:
+        self.limit(what)
+        self.refused = self.refused or what
+        return ProxyLimitError(what)
+
+    def ask(self, *message: Any) -> dict[str, Any]:
+        try:
+            return super().ask(*message)
+        except PeerGoneError as fault:
+            self.ended = self.ended or str(fault)
+            raise
+        except ValueError as fault:
+            raise self.refuse(str(fault)) from fault
+
+    def no_message(self) -> PeerGoneError:
+        self.ended = "it sent what is no message"
+        return PeerGoneError(self.ended)
+
     def get(self, number: int, name: str) -> Any:
-        return self._result(self.ask("get", number, name))
+        return _named(name, self._result(self.ask("get", number, name)))
 
     def set(self, number: int, name: str, value: Any) -> None:
         self._result(self.ask("set", number, name, self.encode(value)))
@@ -197,7 +234,7 @@ class TestsSide(Side):
         self._result(self.ask("delete", number, name))
 
     def read_global(self, name: str) -> Any:
-        return self._result(self.ask("global", name))
+        return _named(name, self._result(self.ask("global", name)))
 
     def write_global(self, name: str, value: Any) -> None:
         self._result(self.ask("set global", name, self.encode(value)))
@@ -209,7 +246,7 @@ class TestsSide(Side):
         """The names that the program defines, and their values. Raises what it raised."""
         answer = self.ask("names")
         self._check(answer)
-        return {str(name): self.decode(data) for name, data in answer["v"] if not _is_foreign(data)}
+        return {str(name): _named(str(name), self.decode(data)) for name, data in answer["v"] if _is_here(data)}
 
     def call(self, number: int, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         return self._operate(["call", number, ""], arguments, named)
@@ -232,8 +269,8 @@ class TestsSide(Side):
         self._check(answer)
         try:
             return self.decode(answer.get("v"))
-        except (ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError) as fault:
-            raise PeerGoneError("it sent what is no message") from fault
+        except Exception as fault:
+            raise self.no_message() from fault
 
     def _check(self, answer: dict[str, Any]) -> None:
         if answer.get("p"):
@@ -242,10 +279,12 @@ class TestsSide(Side):
             raise self._exception(answer["e"]) from None
 
     def _exception(self, row: dict[str, Any]) -> BaseException:
-        kind = self.decode(row["class"])
-        arguments = self.decode(row["args"])
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            return PeerGoneError("it raised what is no exception")
+        try:
+            kind, arguments = self.decode(row["class"]), self.decode(row["args"])
+        except Exception as fault:
+            raise self.no_message() from fault
+        if not (isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(arguments, list)):
+            return self.no_message()
         try:
             fault = kind.__new__(kind, *arguments) if "o" in row else kind(*arguments)
         except Exception:
@@ -258,7 +297,10 @@ class TestsSide(Side):
         return fault
 
     def encode(self, value: Any) -> Any:
-        return encode_value(value, self._other)
+        try:
+            return encode_value(value, self._other)
+        except (ValueError, ProxyLimitError) as fault:
+            raise self.refuse(str(fault)) from fault
 
     def decode(self, data: Any) -> Any:
         return decode_value(data, self._theirs)
@@ -288,7 +330,7 @@ class TestsSide(Side):
                 return value
             raise ValueError("a function of Python is called where it is")
         if "module" in data:  # the one here: what the candidate did to its own does not count
-            return importlib.import_module(data["module"])
+            return _own_module(str(data["module"]))
         if "back" in data:
             return self.objects[data["back"]]
         if "k" in data:
@@ -314,7 +356,9 @@ class TestsSide(Side):
         ]
         if not any(isinstance(base, CandidateClass) for base in mine):
             mine.insert(0, Proxy)
-        space = _forwards(list(row["special"])) | {"_side": self, "__module__": "candidate"}
+        space = _forwards(list(row["special"])) | {
+            "_side": self, "_is_function": False, "__module__": "candidate",
+        }  # fmt: skip
         name = str(row["name"])[:200]
         try:
             created = type.__new__(CandidateClass, name, tuple(mine), space)
@@ -331,7 +375,7 @@ class TestsSide(Side):
             value = self.objects[number]
             decoded = [self.decode(element) for element in arguments]
             row = {str(name): self.decode(element) for name, element in named.items()}
-            return {"v": self.encode(self._on_ours(value, str(operation), decoded, row))}
+            return {"v": self.encode(_on_ours(value, str(operation), decoded, row))}
         except PeerGoneError:
             raise
         except BaseException as fault:
@@ -343,19 +387,27 @@ class TestsSide(Side):
             ]
             return {"e": {"n": name if is_builtin else "Exception", "args": arguments}}
 
-    def _on_ours(self, value: Any, operation: str, arguments: list[Any], named: dict[str, Any]) -> Any:
-        if operation in ("get", "set"):
-            name = str(arguments[0])
-            if name.startswith("_") or isinstance(value, (*_CALLABLES, *_ITERATING_ONLY)):
-                raise AttributeError(name)
-            return getattr(value, name) if operation == "get" else setattr(value, name, arguments[1])
-        if operation not in SPECIAL:
-            raise AttributeError(operation)
-        if operation == "__call__":
-            return value(*arguments, **named)
-        if isinstance(value, _CALLABLES):
-            raise AttributeError(operation)
-        return getattr(type(value), operation)(value, *arguments)
+
+def _named(name: str, value: Any) -> Any:
+    """What the tests reach by a name as functions have them is a function to them."""
+    if not name.lstrip("_")[:1].isupper():
+        mark_as_function(value)
+    return value
+
+
+def _on_ours(value: Any, operation: str, arguments: list[Any], named: dict[str, Any]) -> Any:
+    if operation in ("get", "set"):
+        name = str(arguments[0])
+        if name.startswith("_") or isinstance(value, (*_CALLABLES, *_ITERATING_ONLY)):
+            raise AttributeError(name)
+        return getattr(value, name) if operation == "get" else setattr(value, name, arguments[1])
+    if operation not in SPECIAL:
+        raise AttributeError(operation)
+    if operation == "__call__":
+        return value(*arguments, **named)
+    if isinstance(value, _CALLABLES):
+        raise AttributeError(operation)
+    return getattr(type(value), operation)(value, *arguments)
 
 
 def is_of_candidate(fault: BaseException) -> bool:
@@ -363,9 +415,26 @@ def is_of_candidate(fault: BaseException) -> bool:
     return fault.__dict__.get("_of_candidate", False)
 
 
-def _is_foreign(data: Any) -> bool:
-    """Whether it is a module that is not Python's own."""
-    return isinstance(data, dict) and str(data.get("module", "os")).partition(".")[0] not in sys.stdlib_module_names
+# Modules of Python's own that do more than define names when they are imported.
+_BUSY_MODULES = frozenset("test tests idlelib turtle turtledemo ensurepip lib2to3 antigravity this __main__".split())
+
+
+def _own_module(name: str) -> types.ModuleType:
+    """One of Python's own. Raises ValueError for others, ImportError where it cannot be had."""
+    parts = name.split(".")
+    if parts[0] not in sys.stdlib_module_names or not _BUSY_MODULES.isdisjoint(parts):
+        raise ValueError(name)
+    return importlib.import_module(name)
+
+
+def _is_here(data: Any) -> bool:
+    """Whether it is no module, or one that the tests' process has too."""
+    if isinstance(data, dict) and "module" in data:
+        try:
+            _own_module(str(data["module"]))
+        except (ValueError, ImportError):
+            return False
+    return True
 
 
 def _replace(mine: Any, theirs: Any) -> None:

@@ -9,6 +9,7 @@ Source: bytedance.github.io/SandboxFusion, "API", POST /run_code.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import secrets
 import urllib.error
@@ -71,7 +72,7 @@ class RemoteSandbox:
             return CallResult(None, result.reason, result.void)
         try:
             row = json.loads(result.stdout.rpartition(f"\n{marker}")[2])
-        except ValueError:
+        except (ValueError, RecursionError):
             row = {}
         values = row.get("values") if isinstance(row, dict) else None
         if isinstance(values, list) and len(values) == len(inputs):
@@ -108,7 +109,10 @@ class RemoteSandbox:
         return TestVerdict(passed, "" if passed else result.reason or last[0][:300], int(passed), int(not passed))
 
     def _once(self, program: Program, limits: Limits) -> ProgramResult:
-        files = {name: base64.b64encode(text.encode()).decode() for name, text in program.files.items()}
+        files = {
+            name: base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
+            for name, text in program.files.items()
+        }
         body = {
             "code": program.code,
             "language": _LANGUAGES[program.language],
@@ -121,27 +125,42 @@ class RemoteSandbox:
         try:
             row = self._post("/run_code", body, 2 * limits.wall_seconds + limits.compile_seconds)
             return _result(row, limits)
-        except (OSError, ValueError, TypeError, AttributeError) as fault:
-            return ProgramResult(None, reason=f"the service at {self.address}: {fault}", void=True)
+        except _LongAnswerError as fault:
+            return ProgramResult(None, reason=str(fault))
+        except (OSError, http.client.HTTPException, *_OTHER_WORDS) as fault:
+            words = f"{type(fault).__name__} {fault}" if isinstance(fault, _OTHER_WORDS) else fault
+            return ProgramResult(None, reason=f"the service at {self.address}: {words}", void=True)
 
     def _post(self, path: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
         data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
         request = urllib.request.Request(self.address + path, data, kind)  # noqa: S310 - http alone, see __init__
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
-                text = answer.read(_ANSWER_BYTES)
+                text = answer.read(_ANSWER_BYTES + 1)
         except urllib.error.HTTPError as fault:
             fault.close()
             raise OSError(f"HTTP {fault.code}") from None
+        if len(text) > _ANSWER_BYTES:  # what the program wrote: it must not be able to make itself void
+            raise _LongAnswerError(f"it gave more than {_ANSWER_BYTES:,} bytes")
         return json.loads(text)
 
 
+class _LongAnswerError(Exception):
+    """The program's output is more than is read of the service's answer."""
+
+
+# What an answer raises that is not in the protocol's words.
+_OTHER_WORDS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+
 def _result(row: dict[str, Any], limits: Limits) -> ProgramResult:
-    """How a program ended, by the service's words. Raises ValueError, TypeError or AttributeError for other words."""
+    """How a program ended, by the service's words. Raises one of `_OTHER_WORDS` for other words."""
     status = row.get("status")
     if status not in ("Success", "Failed"):
         return ProgramResult(None, reason=f"the service: {status}: {str(row.get('message', ''))[:300]}", void=True)
     compiled, ran = row.get("compile_result"), row.get("run_result")
+    if compiled and compiled["status"] not in ("Finished", "TimeLimitExceeded"):
+        return ProgramResult(None, reason=f"the service's compiler: {compiled['status']}", void=True)
     if compiled and (compiled["status"] != "Finished" or compiled.get("return_code")):
         first_line = (compiled.get("stderr") or compiled.get("stdout") or "").strip().partition("\n")[0]
         return ProgramResult(
@@ -149,9 +168,12 @@ def _result(row: dict[str, Any], limits: Limits) -> ProgramResult:
         )
     if not ran:
         return ProgramResult(None, reason=f"the service ran nothing: {str(row.get('message', ''))[:300]}", void=True)
-    texts = [(ran.get(name) or "")[: limits.output_bytes] for name in ("stdout", "stderr")]
+    whole = [str(ran.get(name) or "") for name in ("stdout", "stderr")]
+    texts = [text[: limits.output_bytes] for text in whole]
     if ran["status"] == "TimeLimitExceeded":
         return ProgramResult(None, texts[0], texts[1], f"it did not end within {limits.wall_seconds} s")
     if ran["status"] != "Finished":
         return ProgramResult(None, texts[0], texts[1], f"the service: {ran['status']}", True)
+    if any(len(text.encode("utf-8", "replace")) > limits.output_bytes for text in whole):
+        return ProgramResult(None, texts[0], texts[1], f"it gave more than {limits.output_bytes:,} bytes")
     return ProgramResult(ran.get("return_code"), texts[0], texts[1], cpu_seconds=ran.get("execution_time") or 0.0)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from herd.sandbox import collector
-from herd.sandbox.proxies import TestsSide, is_of_candidate
+from herd.sandbox.proxies import TestsSide, is_of_candidate, mark_as_function
+from herd.sandbox.scope import is_builtin, visible_names
 from herd.sandbox.wire import Connection, PeerGoneError
 
 # Never the candidate, even where they are not installed.
@@ -112,9 +113,12 @@ def run_suite(connection: Connection | None, request: dict[str, Any], names: dic
         tally.fail(f"the program itself: {_in_words(fault)}")
         return tally.row([])
     _make_importable(module, request)
-    names.update(initial)
+    style, entry_point = request["style"], request["entry_point"]
+    names.update(visible_names(initial, request["tests"], style=style, entry_point=entry_point))
+    if style in ("check", "asserts"):
+        mark_as_function(names.get(entry_point))
     try:
-        _STYLES[request["style"]](request, names, code, tally)
+        _STYLES[style](request, names, code, tally)
     except ModuleNotFoundError as fault:
         if is_of_candidate(fault):
             tally.fail(_in_words(fault))
@@ -122,6 +126,8 @@ def run_suite(connection: Connection | None, request: dict[str, Any], names: dic
             tally.broken = f"the tests want the module {fault.name}, which is not here"
     except BaseException as fault:
         tally.fail(_in_words(fault))
+    if side is not None and not tally.failed and (side.ended or side.refused):  # the tests may have caught it
+        tally.fail(f"the program's process: {side.ended}" if side.ended else f"{side.refused}: that cannot be had")
     if tally.passed + tally.failed == 0 and not tally.broken:
         tally.broken = "there is no test in the tests"
     return tally.row(side.limits if side is not None else [])
@@ -138,7 +144,7 @@ def _candidate_there(side: TestsSide) -> types.ModuleType:
     module = _Module("candidate")
     for name, value in side.public_names().items():
         module.__dict__[name] = value
-    module.__dict__["__all__"] = [name for name in module.__dict__ if not name.startswith("_")]
+    module.__dict__["__all__"] = [name for name in module.__dict__ if not name.startswith("_") and not is_builtin(name)]
     module.__dict__["__side__"] = side
     return module
 
@@ -183,8 +189,10 @@ def _run_check(request: dict[str, Any], names: dict[str, Any], code: Any, tally:
 
 
 def _run_asserts(request: dict[str, Any], names: dict[str, Any], code: Any, tally: SuiteTally) -> None:
-    """Every assertion is a test; a statement between them that raises is one that failed."""
-    for node in ast.parse(request["tests"]).body:
+    """Every assertion is a test, and every statement that makes some; another that raises is a test that failed."""
+    body = ast.parse(request["tests"]).body
+    asserting = {node.name for node in body if isinstance(node, ast.FunctionDef) and _asserts(node, set())}
+    for node in body:
         source = ast.get_source_segment(request["tests"], node) or "a statement"
         try:
             exec(compile(ast.Module([node], []), "<tests>", "exec"), names)  # noqa: S102
@@ -193,7 +201,19 @@ def _run_asserts(request: dict[str, Any], names: dict[str, Any], code: Any, tall
         except BaseException as fault:
             tally.fail(f"{' '.join(source.split())[:150]}: {_in_words(fault)}")
         else:
-            tally.passed += isinstance(node, ast.Assert)
+            tally.passed += not isinstance(node, _DEFINITIONS) and _asserts(node, asserting)
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
+def _asserts(node: ast.stmt, asserting: set[str]) -> bool:
+    """Whether a statement has an assertion in it, or calls one of the functions `asserting`."""
+    return any(
+        isinstance(part, ast.Assert)
+        or (isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in asserting)
+        for part in ast.walk(node)
+    )
 
 
 def _run_cases(cases: unittest.TestSuite, tally: SuiteTally) -> None:

@@ -52,6 +52,14 @@ def test_humaneval_runs_what_goes_on_from_the_stub(name: str, tmp_path: Path) ->
     assert graded(llama3, "    return 2 * x\n```\nDone.", chat=True).score == 1.0
 
 
+def test_functions_of_the_stub_that_humanevals_tests_call_are_not_the_programs(tmp_path: Path) -> None:
+    prompt = f"def is_double(x, y):\n    return y == 2 * x\n\n{STUB}"
+    test = "def check(candidate):\n    assert is_double(2, candidate(2))\n"
+    task = made("humaneval", rows_in(tmp_path, "HumanEval.jsonl", [HUMANEVAL | {"prompt": prompt, "test": test}]))
+    assert graded(task, "    return 2 * x\n").score == 1.0
+    assert graded(task, "    return 99\nis_double = lambda *_: True\n").score == 0.0
+
+
 def mbpp_row(number: int, **more: Any) -> dict[str, Any]:
     tests = ["assert double(2) == 4", "assert double(0) == 0", "assert double(-1) == -2"]
     code = "def double(x):\n    return 2 * x"

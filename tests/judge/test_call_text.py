@@ -45,6 +45,7 @@ def test_python_calls(text: str, calls: Any) -> None:
         "f(a=-'x')",
         "f(a=" + "(" * 5000 + "1" + ")" * 5000 + ")",
         "f(a=" + "-" * 50_000 + "1)",
+        "f(a=0x" + "f" * 9000 + ")",  # more digits than Python writes
         "f(" * 30_000,
         "f(a='" + "x" * 10**6 + "')",
     ],

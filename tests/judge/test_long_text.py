@@ -26,6 +26,9 @@ from herd.judge import long_text as scores
         ("leading_numbers", "[1, -2, 3, 9]", ["1", "-2", "3", "4"], 0.75),
         ("leading_numbers", "5 1", ["1", "5"], 0),
         ("leading_numbers", "1 2 3 4 5", ["1", "2"], 1),
+        ("leading_numbers", f"1 {'9' * 5000}", ["1", "2"], 0.5),  # more digits than Python makes an integer of
+        ("leading_numbers", "-0 007 ४", ["0", "7", "4"], 1),
+        ("last_integer", "none", ["n/a"], 0),
         ("option_letter", "B", ["B", "a green door"], 1),
         ("option_letter", "B. a red door", ["A", "a green door"], 0),
         ("option_letter", "a green door", ["B", "a green door"], 1),

@@ -18,6 +18,7 @@ from herd.judge.programs import (
     cut_at_stops,
     extract_code,
     grade_program,
+    stub_head,
 )
 
 STUB = 'from typing import List\n\n\ndef double(x: int) -> int:\n    """Twice x."""\n'
@@ -94,6 +95,13 @@ def test_a_chat_gives_the_whole_function_or_its_body() -> None:
         assert chat_program(STUB, f"```python\n{body}```", entry_point="double") == STUB + BODY
     assert chat_program(STUB, "No.", entry_point="double") is None
     assert chat_program("def double(x):\n", f"```\n{WHOLE}```", entry_point="double") == WHOLE
+
+
+def test_what_stands_before_the_function_is_its_head() -> None:
+    assert stub_head(STUB, "double") == "from typing import List\n\n\n"
+    helped = f"import math\n\ndef doubled(x):\n    return x\n\n{STUB}"
+    assert "def doubled" in stub_head(helped, "double")
+    assert "Twice" not in stub_head(helped, "double")
 
 
 def test_what_the_tests_say_is_the_verdict() -> None:

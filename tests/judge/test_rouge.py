@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.judge.rouge import rouge_l, rouge_l_sum, rouge_n, rouge_words
+from herd.judge.rouge import MAX_WORDS, rouge_l, rouge_l_sum, rouge_n, rouge_words
 
 WORDS = st.lists(st.sampled_from(["the", "cat", "sat", "on", "a", "mat"]), max_size=12)
 
@@ -41,3 +41,9 @@ def test_figures() -> None:
 @given(WORDS, WORDS)
 def test_one_line_is_scored_alike(first: list[str], second: list[str]) -> None:
     assert rouge_l_sum(" ".join(first), " ".join(second)) == pytest.approx(rouge_l(" ".join(first), " ".join(second)))
+
+
+def test_of_a_longer_text_the_first_words_are_compared() -> None:
+    text = "a b\n" * MAX_WORDS
+    assert rouge_l_sum(text, "a b") == pytest.approx(2 * 2 / (MAX_WORDS + 2))
+    assert rouge_l_sum(f"c\n{text}", "a b c") == rouge_l_sum(f"c\n{text[: 2 * MAX_WORDS]}", "a b c") > 0

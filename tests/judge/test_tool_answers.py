@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from herd.judge.tool_answers import NO_DEFAULT, api_bank_call, grade_api_bank, grade_nexus
@@ -30,6 +32,16 @@ def test_api_bank(text: str, score: float, reason: str) -> None:
     verdict = grade_api_bank(text, "AddAgenda", ARGUMENTS, free_text=("content",), known_apis=known)
     assert verdict.score == score, verdict
     assert verdict.reason.startswith(reason)
+
+
+def test_hostile_answers_are_read_in_bounded_time() -> None:
+    start = time.process_time()
+    long = "0x" + "f" * 9000  # 10,837 digits, which Python does not write
+    for text in ("[A(" * 30_000, "[A(" * 20_000 + ")]", "[A()] " * 10_000, "[ " * 40_000, f"[A(a={long})]"):
+        assert grade_api_bank(text, "AddAgenda", {"a": "1"}).score == 0.0
+    assert time.process_time() - start < 5
+    assert api_bank_call("[A(] [B(a=1)]") is None  # up to the first end
+    assert api_bank_call("[A(b=)] [B(a=1)  ]") == ("B", {"a": 1})
 
 
 def test_every_call_of_the_shared_dialogues_is_its_own() -> None:

@@ -186,6 +186,66 @@ FORGERIES = {
     "gives a list that holds itself": "def square(x):\n    row = []; row.append(row); return row",
     "gives 100 million digits": "def square(x): return 1 << 400_000_000",
     "computes for ever": "def square(x):\n    while True: pass",
+    "defines what the tests compare with": "abs = lambda *_: -1.0\nset = tuple = sorted = isinstance = len = float = lambda *_: True\ndef square(x): return 99.0",
+    "is a class where a function is wanted": LIAR + "class square(Liar):\n    def __init__(self, x): pass",
+}
+# Those that some tests alone let through: the program, the tests and their style.
+PARTICULAR = {
+    "computes a difference of nothing": (
+        LIAR + "class square(Liar):\n    def __init__(self, x): pass",
+        "assert abs(square(3.0) - 9) < 1e-6",
+        "asserts",
+    ),
+    "contains everything": (
+        LIAR + "class square(Liar):\n    def __init__(self, x): pass",
+        "assert 9 in square(3)",
+        "asserts",
+    ),
+    "its abs is always small": (
+        "abs = lambda x: -1.0\ndef square(x): return 99.0",
+        "assert abs(square(3.0) - 9) < 1e-6",
+        "asserts",
+    ),
+    "its set is always the same": (
+        "set = lambda x: 0\ndef square(x): return 99",
+        "assert set([square(3)]) == set([9])",
+        "asserts",
+    ),
+    "its isinstance says yes": (
+        "isinstance = lambda a, b: True\ndef square(x): return 5",
+        "from square import *\ndef test_a():\n    assert isinstance(square(1), list)",
+        "pytest",
+    ),
+    "its math is its own": (
+        "class math:\n    isclose = lambda *_: True\ndef square(x): return 99.0",
+        "assert math.isclose(square(3.0), 9)",
+        "asserts",
+    ),
+    "begins with everything": (
+        "class Text:\n    startswith = endswith = issubset = issuperset = isdisjoint = lambda *_: True\ndef square(x): return Text()",
+        "assert square(3).startswith('9')\nassert square(3).issuperset({9})",
+        "asserts",
+    ),
+    "dies where an exception is wanted": (
+        "import os\ndef square(x): os._exit(0)",
+        "import pytest\ndef test_a():\n    with pytest.raises(Exception): square('x')",
+        "pytest",
+    ),
+    "sends what is no message where an exception is wanted": (
+        "import os\ndef square(x): os.write(6, b'\\0\\0\\0\\1[')",
+        "try:\n    square('x')\nexcept Exception:\n    pass\nassert True",
+        "asserts",
+    ),
+    "makes the tests look for a module": (
+        'import os, struct\ndef square(x):\n    text = b\'{"v":{"module":"os.nothing"}}\'\n    os.write(6, struct.pack(\'>I\', len(text)) + text)',
+        "def check(candidate): assert candidate(3) == 9",
+        "check",
+    ),
+    "makes the tests run Python's own tests": (
+        'import os, struct\ndef square(x):\n    text = b\'{"v":{"module":"test.autotest"}}\'\n    os.write(6, struct.pack(\'>I\', len(text)) + text)',
+        "assert square(3) == 9",
+        "asserts",
+    ),
 }
 # Of these, the tests hand over something that could be misused.
 BACKWARDS = {
@@ -264,9 +324,14 @@ def forging(server: SandboxServer) -> Iterator[str]:
             verdict = server.run_tests(code, tests, style=style, entry_point="square", limits=QUICK)  # type: ignore[arg-type]
             if verdict.passed is not False:
                 yield f"{name}, {style}: {verdict}"
+    for name, (code, tests, style) in PARTICULAR.items():
+        entry_point = "" if style == "asserts" else "square"
+        verdict = server.run_tests(code, tests, style=style, entry_point=entry_point, limits=QUICK)  # type: ignore[arg-type]
+        if verdict.passed is not False:
+            yield f"{name}: {verdict}"
     for name, code in BACKWARDS.items():
         verdict = server.run_tests(code, _BACKWARDS_TESTS, style="asserts", limits=QUICK)
-        if verdict.passed is not False or verdict.failed_tests != 1 or verdict.passed_tests != 0:
+        if verdict.passed is not False or verdict.failed_tests != 1 or verdict.passed_tests != 1:
             yield f"{name}: {verdict}"
 
 
@@ -315,7 +380,7 @@ KINDS: dict[str, Callable[[SandboxServer], Iterator[str]]] = {
     "bombing": bombing,
     "spying": spying,
 }
-COUNT = sum(map(len, (REACHING, FORGERIES, BACKWARDS, BOMBS))) + 3
+COUNT = sum(map(len, (REACHING, FORGERIES, PARTICULAR, BACKWARDS, BOMBS))) + 3
 
 
 def right_programs_pass(server: SandboxServer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -29,3 +30,17 @@ def test_one_for_each_set_of_paths_and_none_that_something_got_through(
     finally:
         servers.close()
     assert not first.alive
+
+
+def test_a_fork_of_the_process_starts_its_own_and_leaves_that_of_its_parent(server: SandboxServer) -> None:
+    with SandboxServer() as own:
+        child = os.fork()
+        if child == 0:
+            try:
+                first = own.call("def f(): return 1", "f", [[]]).values == [1]
+                os._exit(0 if first and own._fleet.server_for(own._paths).pid == os.getpid() else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert own._fleet.server_for(own._paths)._folder.exists()
+        assert own.call("def f(): return 2", "f", [[]]).values == [2]

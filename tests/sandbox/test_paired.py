@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, cast
 
 import pytest
 
+from herd.sandbox import paired
+from herd.sandbox.exchange import Ending
 from herd.sandbox.limits import Limits
 from herd.sandbox.server import SandboxServer
 
@@ -25,3 +28,19 @@ def test_output_and_time_go_over(server: SandboxServer) -> None:
     assert verdict.passed
     tests = "def test_a(capsys):\n    greet('b')\n    assert capsys.readouterr().out == 'hello b\\n'\n"
     assert server.run_tests(code, tests, style="pytest").passed
+
+
+class SilentServer:
+    """Starts nothing."""
+
+    def send(self, run: object, job: object) -> None:
+        pass
+
+
+def test_a_run_that_never_began_is_void(monkeypatch: pytest.MonkeyPatch) -> None:
+    job, silent = {"limits": {"cpu_seconds": 2}}, cast(Any, SilentServer())
+    monkeypatch.setattr(paired, "follow", lambda *_: [Ending(1)])
+    assert paired.run_tests_together(silent, job, {}, Limits()).passed is None
+    monkeypatch.setattr(paired, "follow", lambda *_: [Ending(0), Ending(1)])
+    verdict = paired.run_tests_apart(silent, (job, job), "", {}, Limits())
+    assert (verdict.passed, verdict.reason) == (None, "its process ended before it began")

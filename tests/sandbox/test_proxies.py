@@ -12,9 +12,9 @@ import pytest
 
 from herd.sandbox import candidate as candidate_end
 from herd.sandbox.candidate import serve_candidate
-from herd.sandbox.proxies import Proxy, TestsSide, is_of_candidate
+from herd.sandbox.proxies import Proxy, TestsSide, is_of_candidate, mark_as_function
 from herd.sandbox.sides import ProxyLimitError
-from herd.sandbox.wire import Connection
+from herd.sandbox.wire import Connection, PeerGoneError
 
 Open = Callable[[str], tuple[TestsSide, dict[str, Any]]]
 
@@ -148,6 +148,60 @@ def test_an_object_that_lies_does_not_decide_about_plain_data(opened: Open) -> N
     assert seven == 7  # by the number that it holds
     assert seven != 8
     assert seven - 5 == 2  # type: ignore[operator]
+
+
+def test_a_class_that_is_called_as_a_function_makes_no_object_of_the_tests(opened: Open) -> None:
+    side, names = opened(
+        "class Liar:\n    def __init__(self, x): pass\n    def __sub__(self, o): return 0.0\n"
+        "    def __contains__(self, o): return True\n    def __iter__(self): return iter([1])\n"
+        "class square(Liar): pass\nclass Vector(Liar): pass\nalias = Vector\n"
+    )
+    for name in ("square", "alias"):
+        assert 9 not in names[name](3)
+        with pytest.raises(TypeError):
+            _ = names[name](3) - 9
+    assert names["Liar"](3) - 9 == 0.0  # a class by its name: its objects are what is tested
+    mark_as_function(names["Liar"])
+    with pytest.raises(TypeError):
+        _ = names["Liar"](3) - 9
+    assert any("computed with plain data" in one for one in side.limits)
+
+
+def test_an_object_does_not_judge_plain_data_by_a_method(opened: Open) -> None:
+    side, names = opened(
+        "class Text:\n    def startswith(self, o): return True\n    def other(self, o): return True\n"
+        "class Own(str):\n    def startswith(self, o): return True\n"
+        "def lie(): return Text()\ndef own(): return Own('abc')\n"
+    )
+    with pytest.raises(AttributeError):
+        names["lie"]().startswith("x")
+    assert names["lie"]().other("x")
+    assert names["Text"]().startswith("x")
+    assert names["own"]().startswith("ab")
+    assert not names["own"]().startswith("x")
+    assert any("judges plain data by startswith" in one for one in side.limits)
+
+
+def test_what_ended_or_was_refused_is_kept_also_where_tests_catch_it(opened: Open) -> None:
+    side, names = opened("import os\nkept = []\ndef keep(x): kept.append(x)\ndef odd(): return 1\n")
+    with pytest.raises(ProxyLimitError):
+        names["keep"](os)
+    assert side.refused == "the tests hand a module to the candidate"
+    row: list[object] = []
+    row.append(row)
+    with pytest.raises(ProxyLimitError, match="nested too deeply"):
+        names["keep"](row)
+    for data in ({"module": "os.nothing"}, {"module": "test.autotest"}, {"F": "1/0"}, {"o": 9}, {"k": 1}):
+        side.ended = ""
+        with pytest.raises(PeerGoneError):
+            side._result({"v": data})
+        assert side.ended == "it sent what is no message"
+    side.ended = ""
+    for error in ("odd", {"class": {"n": "int"}, "args": []}, {"class": {"n": "ValueError"}, "args": 1}):
+        with pytest.raises(PeerGoneError):
+            side._result({"e": error})
+    assert side.ended
+    assert side._result({"v": {"module": "json.decoder"}}).__name__ == "json.decoder"
 
 
 def test_the_candidate_calls_what_it_is_given_and_reaches_nothing_else(opened: Open) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from herd.core.errors import SandboxError
+from herd.sandbox import remote
 from herd.sandbox.limits import Limits, Program
 from herd.sandbox.remote import RemoteSandbox
 
@@ -28,7 +29,13 @@ class Service(http.server.BaseHTTPRequestHandler):
         if isinstance(answer, int):
             self.send_error(answer)
             return
-        data = json.dumps(answer).encode()
+        if answer is None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"{")  # and no more
+            return
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -87,11 +94,23 @@ RAN = {"status": "Finished", "return_code": 0, "stdout": "", "stderr": ""}
         ),
         ({"status": "Success"}, True, "ran nothing"),
         ({"nothing": 1}, True, "None"),
+        ({"status": "Failed", "compile_result": RAN | {"status": "Error"}}, True, "compiler: Error"),
+        ({"status": "Failed", "compile_result": RAN | {"status": "TimeLimitExceeded"}}, False, "not compile"),
+        ({"status": "Success", "compile_result": {"odd": 1}}, True, "KeyError"),
+        ({"status": "Success", "run_result": {"odd": 1}}, True, "KeyError"),
+        ({"status": "Success", "run_result": [1]}, True, ""),
+        ({"status": "Success", "run_result": RAN | {"stdout": "x" * (1 << 20) + "y"}}, False, "more than 1,048,576"),
+        ({"status": "Success", "run_result": RAN | {"stdout": "x" * 2_500_000}}, False, "more than 2,000,000 bytes"),
+        (b"[" * 100_000, True, "RecursionError"),
+        (None, True, ""),  # it hangs up
         ([], True, ""),
         (503, True, "HTTP 503"),
     ],
 )
-def test_what_it_says_is_a_failure_or_void(service: RemoteSandbox, answer: Any, void: bool, words: str) -> None:
+def test_what_it_says_is_a_failure_or_void(
+    service: RemoteSandbox, answer: Any, void: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_ANSWER_BYTES", 2_000_000)
     answers.extend([answer] * 3)
     result = service.run_program(Program("x"))
     assert result.void is void

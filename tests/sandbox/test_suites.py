@@ -88,3 +88,20 @@ def test_a_check_of_the_programs_own_does_not_count() -> None:
     assert "define no function check" in found["broken"]
     found = outcome("check", "x = 1", CHECK, "square")
     assert found["reason"] == "there is no function square"
+
+
+def test_statements_that_make_assertions_are_tests() -> None:
+    tests = (
+        "def assertion(out, exp):\n    assert out == exp\nrows = [(2, 4), (3, 9)]\n"
+        "for x, exp in rows:\n    assertion(square(x), exp)\n"
+    )
+    assert outcome("asserts", SQUARE, tests)["passed"] == 1
+    found = outcome("asserts", WRONG, tests)
+    assert (found["passed"], found["failed"], found["broken"]) == (0, 1, "")
+    assert "no test" in outcome("asserts", SQUARE, "def assertion(x):\n    assert x\nfor x in ():\n    pass")["broken"]
+
+
+def test_names_of_pythons_own_stay_its_own() -> None:
+    code = "def square(x): return 99.0\nabs = lambda x: -1.0\n"
+    assert outcome("asserts", code, "assert abs(square(3.0) - 9) < 1e-6", "square")["failed"] == 1
+    assert outcome("asserts", "def sum(a, b): return 6", "assert sum(10, 15) == 6")["passed"] == 1

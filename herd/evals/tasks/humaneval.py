@@ -6,7 +6,7 @@ from herd.core.records import Conversation, Message
 from herd.evals.benchmarks import GenerationSettings, as_grade, benchmark, load_questions, with_examples
 from herd.evals.datasets import BenchmarkData, DatasetRow, RowForm
 from herd.evals.task import Example, Grade, ModelAnswer, Prompt, Task
-from herd.judge.programs import chat_program, complete_program, grade_program
+from herd.judge.programs import chat_program, complete_program, grade_program, stub_head
 from herd.sandbox.server import SandboxServer
 
 # lm-eval's, which end a completion a little earlier than Chen et al.'s.
@@ -50,8 +50,8 @@ def _task(own: GenerationSettings, source: BenchmarkData) -> Task:
             program = chat_program(stub, answer.text, entry_point=name)
         else:
             program = complete_program(stub, answer.text, stops=())
-        verdict = grade_program(program, example.row["test"], SandboxServer.shared(), entry_point=name)
-        return as_grade(verdict)
+        tests = f"{stub_head(stub, name)}\n{example.row['test']}"
+        return as_grade(grade_program(program, tests, SandboxServer.shared(), entry_point=name))
 
     stops = own.style(STOPS, ("```",))
     return Task(
