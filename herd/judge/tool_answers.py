@@ -124,13 +124,13 @@ def grade_nexus(text: str, reference: str, functions: Mapping[str, Mapping[str, 
     except NoCallError as fault:
         raise ValueError(f"the reference {reference!r} is no call: {fault}") from fault
     faults = []
-    for written in _call_texts(text):
+    for program in _call_texts(text):
         try:
-            made = nexus_calls(written, functions)
+            calls = nexus_calls(program, functions)
         except (ValueError, RecursionError, MemoryError) as fault:
             faults.append(str(fault))
             continue
-        return AnswerVerdict(float(made == expected), written[:2000], "" if made == expected else f"not {reference}")
+        return AnswerVerdict(float(calls == expected), program[:2000], "" if calls == expected else f"not {reference}")
     return unparsed_verdict(f"it is no call: {faults[0][:200]}")
 
 

@@ -174,9 +174,9 @@ def api_bank(own: ApiBankSettings) -> Task:
     the words of the prompt are herd's, but for rows that hold theirs.
     """
     rows, notes, names = _load(own)
-    asked = choose_rows(rows, own, lambda row: row["level"])
-    if len(asked) < len(rows):
-        notes += (f"{len(asked):,} of {len(rows):,} were asked",)
+    questions = choose_rows(rows, own, lambda row: row["level"])
+    if len(questions) < len(rows):
+        notes += (f"{len(questions):,} of {len(rows):,} were asked",)
 
     def prompt(example: Example) -> Prompt:
         text = "\n\n".join(filter(None, (own.system_prompt, example.row["text"])))
@@ -196,7 +196,7 @@ def api_bank(own: ApiBankSettings) -> Task:
         return as_grade(verdict)
 
     return Task(
-        [Example(str(row["id"]), row) for row in asked],
+        [Example(str(row["id"]), row) for row in questions],
         prompt,
         own.generation(256, ("\n",), chat_stop=()),
         grade,

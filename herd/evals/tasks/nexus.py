@@ -184,10 +184,10 @@ def nexus(own: NexusSettings) -> Task:
     is herd's; the ninth part, which the authors keep, is no part of it.
     """
     rows, functions, notes = _load(own)
-    asked = choose_rows(rows, own, lambda row: row["part"])
-    if len(asked) < len(rows):
-        notes += (f"{len(asked):,} of {len(rows):,} were asked",)
-    if broken := sum(not _is_read(row, functions[row["part"]]) for row in asked):
+    questions = choose_rows(rows, own, lambda row: row["part"])
+    if len(questions) < len(rows):
+        notes += (f"{len(questions):,} of {len(rows):,} were asked",)
+    if broken := sum(not _is_read(row, functions[row["part"]]) for row in questions):
         notes += (f"{broken:,} known answers call nothing that is described, so that every answer there is wrong",)
     described = {part: _describe(own_functions) for part, own_functions in functions.items()}
 
@@ -208,7 +208,7 @@ def nexus(own: NexusSettings) -> Task:
             return Grade(0.0, "", str(fault)[:300])
 
     return Task(
-        [Example(str(row["id"]), row) for row in asked],
+        [Example(str(row["id"]), row) for row in questions],
         prompt,
         own.generation(512, ("\n",), chat_stop=()),
         grade,
