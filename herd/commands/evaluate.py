@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +31,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder of a model, or of a run for its newest, or an address such as http://127.0.0.1:8000/v1",
     )
     parser.add_argument(
-        "tasks", nargs="*", help="names (herd list tasks), or `name: {setting: value}`; those of its run when absent"
+        "tasks",
+        nargs="*",
+        help="names (herd list tasks) or groups (ruler), or `name: {setting: value}`; without any those of its run",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="keep every answer here, with a page; the same command goes on from it"
@@ -60,6 +62,10 @@ def run(options: argparse.Namespace) -> None:
     if options.checkpoint.startswith(_ADDRESSES):
         _run_endpoint(options)
         return
+    from herd.evals.task_groups import expand_tasks
+
+    named = expand_tasks(options.tasks, options.data)
+    options.tasks = list(named.texts)
     folder = Path(options.checkpoint)
     if (folder / "config.json").exists() and not (folder / "artifact.json").exists():
         _check_task_names(options.tasks)  # before the model is read; a run may know tasks that nobody else does
@@ -69,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
     folder = model_in(folder)
     uses = [with_benchmark_options(use, options) for use in tasks_named(options.tasks, folder)]
     _check_names_differ(uses, options)
-    results = _Results(options, str(folder))
+    results = _Results(options, str(folder), named.groups)
 
     def measure(store: AnswerStore | None) -> None:
         evaluate_folder(
@@ -86,11 +92,14 @@ def _run_endpoint(options: argparse.Namespace) -> None:
     from herd.core.errors import SettingsError
     from herd.evals.endpoint import Endpoint
     from herd.evals.endpoint_tasks import evaluate_address
+    from herd.evals.task_groups import expand_tasks
 
     if not options.model or not options.tasks:
         raise SettingsError(f"{options.checkpoint} serves models by name; give one with --model, and tasks")
     if options.truncate_left:
         raise SettingsError("how long a prompt is, only the server of an address knows; leave --truncate-left out")
+    named = expand_tasks(options.tasks, options.data)
+    options.tasks = list(named.texts)
     _check_task_names(options.tasks)
     endpoint = Endpoint(
         options.checkpoint,
@@ -99,7 +108,7 @@ def _run_endpoint(options: argparse.Namespace) -> None:
         options.timeout_seconds,
         max_concurrency=options.max_concurrency,
     )
-    results = _Results(options, f"{options.model} at {options.checkpoint}")
+    results = _Results(options, f"{options.model} at {options.checkpoint}", named.groups)
     uses = [with_benchmark_options(use, options) for use in _parse_tasks(options.tasks)]
     _check_names_differ(uses, options)
 
@@ -113,10 +122,10 @@ def _run_endpoint(options: argparse.Namespace) -> None:
 
 
 class _Results:
-    """Prints progress and scores, and keeps answers where they are to be kept."""
+    """Prints progress and scores, also of groups of tasks, and keeps answers where they are to be kept."""
 
-    def __init__(self, options: argparse.Namespace, model: str) -> None:
-        self._json, self._out, self._model = options.json, options.out, model
+    def __init__(self, options: argparse.Namespace, model: str, groups: Mapping[str, Sequence[str]]) -> None:
+        self._json, self._out, self._model, self._groups = options.json, options.out, model, groups
         self._rows: dict[str, dict[str, Any]] = {}
         self._lines: list[StatusLine] = []
 
@@ -130,8 +139,22 @@ class _Results:
             if store is not None:
                 page = write_answers_page(store.folder)
                 print(f"answers: {store.folder}, page: {page}", file=sys.stderr, flush=True)
+        groups = self._group_means()
         if self._json:
-            print(json.dumps({"model": self._model, "tasks": self._rows}, indent=1))
+            row = {"model": self._model, "tasks": self._rows}
+            print(json.dumps(row | ({"groups": groups} if groups else {}), indent=1))
+
+    def _group_means(self) -> dict[str, Any]:
+        from herd.evals.task_groups import group_mean
+
+        means: dict[str, Any] = {}
+        for group, members in self._groups.items():
+            mean = group_mean([self._rows.get(member, {}) for member in members])
+            if mean is not None:
+                means[group] = asdict(mean)
+                if not self._json:
+                    print(f"{group:20} {mean}", flush=True)
+        return means
 
     def begin(self, name: str) -> StatusLine:
         from herd.core.status_line import StatusLine

@@ -14,6 +14,7 @@ from herd.judge.verdict import AnswerVerdict, unparsed_verdict
 # One pattern for the whole of a call would take time quadratic in calls that are never closed.
 _API_CALL_START, _API_CALL_END = re.compile(r"\[\s*([A-Za-z_]\w*)\("), re.compile(r"\)\s*\]")
 NO_DEFAULT = object()  # the default of a parameter that has none
+OTHER_KEYWORDS = "**"  # stands among parameters where a function takes any others
 
 
 def api_bank_call(text: str) -> tuple[str, dict[str, Any]] | None:
@@ -71,66 +72,134 @@ def _plain(value: Any) -> str:
     return str(value).strip()
 
 
-def grade_nexus(text: str, reference: str, functions: Mapping[str, Mapping[str, Any]]) -> AnswerVerdict:
-    """Whether the call, with calls nested in it, equals the reference once arguments have their names and defaults.
+def nexus_parameters(signature: str) -> tuple[str, dict[str, Any]]:
+    """The name and the parameters of a function of Nexus with their defaults, as `grade_nexus` reads them, of its first
+    line without `def`. Raises ValueError for what is none."""
+    try:
+        function = ast.parse(f"def {signature.strip().removeprefix('def ').rstrip(': ')}: ...").body[0]
+        assert isinstance(function, ast.FunctionDef)
+        arguments = function.args
+        listed = [*arguments.posonlyargs, *arguments.args]
+        defaults = [ast.literal_eval(default) for default in arguments.defaults]
+        parameters = dict(
+            zip((item.arg for item in listed), [NO_DEFAULT] * (len(listed) - len(defaults)) + defaults, strict=True)
+        )
+        for item, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+            parameters[item.arg] = NO_DEFAULT if default is None else ast.literal_eval(default)
+    except (SyntaxError, ValueError, AssertionError, IndexError) as fault:
+        raise ValueError(f"{signature[:80]!r} is no first line of a function") from fault
+    if arguments.kwarg is not None:
+        parameters[OTHER_KEYWORDS] = None
+    return function.name, parameters
 
-    functions: of each one's name its parameters in order with their defaults, or NO_DEFAULT. Source: Nexusflow 2023
-    (NexusRaven-V2), whose notebook runs both against stand-ins that give back their arguments; here both are compared
-    as they are written.
+
+def nexus_calls(text: str, functions: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The calls in the order in which Python makes them, each with its arguments but those that count as false.
+
+    functions: of each one's name its parameters in order with their defaults, or NO_DEFAULT; with OTHER_KEYWORDS among
+    them it takes any, which do not count. A call gives nothing back, and what is done with nothing ends it all, as an
+    error does: the calls made before count. Raises ValueError for what is no program of calls.
+    """
+    recorder = _Recorder(functions)
+    try:
+        body = ast.parse(text.strip()).body
+        for statement in body:
+            if not isinstance(statement, ast.Expr):
+                raise NoCallError("it has something beside calls")
+            recorder.value(statement.value)
+    except _EndsEarlyError as fault:
+        recorder.fault = str(fault)
+    except (SyntaxError, MemoryError, RecursionError, TypeError) as fault:
+        raise NoCallError(str(fault)) from fault
+    if not recorder.calls:
+        raise NoCallError(recorder.fault or "nothing is called")
+    return recorder.calls
+
+
+def grade_nexus(text: str, reference: str, functions: Mapping[str, Mapping[str, Any]]) -> AnswerVerdict:
+    """Whether the text makes the calls of the reference, in its order and with its arguments (see `nexus_calls`).
+
+    Raises ValueError for a reference without a call. Source: Nexusflow 2023 (NexusRaven-V2), whose notebook runs both
+    against stand-ins that write down what they are given; here nothing is run. Differs: a fence around the calls,
+    `Call:` before them and prose after the first line of them do no harm, and a bare name is a value.
     """
     try:
-        expected = _bound(ast.parse(reference.strip(), mode="eval").body, functions)
-    except (NoCallError, SyntaxError) as fault:
+        expected = nexus_calls(reference, functions)
+    except NoCallError as fault:
         raise ValueError(f"the reference {reference!r} is no call: {fault}") from fault
-    written = _first_call(text)
-    try:
-        called = _bound(ast.parse(written, mode="eval").body, functions)
-    except (NoCallError, SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as fault:
-        return unparsed_verdict(f"it is no call: {fault}")
-    return AnswerVerdict(
-        float(called == expected), written[:2000], "" if called == expected else f"it should be {reference}"
-    )
+    faults = []
+    for program in _call_texts(text):
+        try:
+            calls = nexus_calls(program, functions)
+        except (ValueError, RecursionError, MemoryError) as fault:
+            faults.append(str(fault))
+            continue
+        return AnswerVerdict(float(calls == expected), program[:2000], "" if calls == expected else f"not {reference}")
+    return unparsed_verdict(f"it is no call: {faults[0][:200]}")
 
 
-def _first_call(text: str) -> str:
-    """The call after NexusRaven's `Call:`, up to the next line of prose; else the first line with a bracket."""
-    text = text[:MAX_CALL_CHARACTERS].strip().strip("`")
-    text = text.removeprefix("python").strip().removeprefix("Call:").strip()
-    lines = [line.strip() for line in text.split("\n")]
-    return next((line.removeprefix("Call:").strip().rstrip(";") for line in lines if "(" in line), text)
+def _call_texts(text: str) -> list[str]:
+    """What may be the calls: all that is in the first fence, or all; else the first line with a bracket."""
+    text = text[:MAX_CALL_CHARACTERS].strip()
+    fenced = re.search(r"```(?:python)?[ \t]*\n(.*?)(?:```|\Z)", text, re.DOTALL)
+    lines = (fenced[1] if fenced else text.strip("`")).split("\n")
+    calls = [line.strip().removeprefix("Call:").strip().strip("`;").strip() for line in lines if line.strip()]
+    return ["\n".join(calls), *[line for line in calls if "(" in line][:1]]
 
 
-def _bound(node: ast.expr, functions: Mapping[str, Mapping[str, Any]]) -> Any:
-    """A call as (name, arguments by name with defaults); other values as Python has them."""
-    if not isinstance(node, ast.Call):
-        return _literal(node, functions)
-    name = ast.unparse(node.func)
-    if name not in functions:
-        raise NoCallError(f"there is no function {name!r}")
-    parameters = functions[name]
-    if len(node.args) > len(parameters):
-        raise NoCallError(f"{name} has {len(parameters)} parameters")
-    values = dict(zip(parameters, (_bound(value, functions) for value in node.args), strict=False))
-    for keyword in node.keywords:
-        if keyword.arg is None or keyword.arg not in parameters or keyword.arg in values:
-            raise NoCallError(f"{name} has no such parameter, or it is set twice: {keyword.arg}")
-        values[keyword.arg] = _bound(keyword.value, functions)
-    if missing := [key for key, default in parameters.items() if default is NO_DEFAULT and key not in values]:
-        raise NoCallError(f"{name} lacks {missing}")
-    return name, {key: values.get(key, default) for key, default in parameters.items()}
+class _EndsEarlyError(Exception):
+    """What Python would raise an error for."""
 
 
-def _literal(node: ast.expr, functions: Mapping[str, Mapping[str, Any]]) -> Any:
-    match node:
-        case ast.List(elts=items) | ast.Tuple(elts=items):
-            return [_bound(item, functions) for item in items]
-        case ast.Dict(keys=keys, values=values) if None not in keys:
-            pairs = zip(keys, values, strict=True)
-            return {repr(_bound(key, functions)): _bound(value, functions) for key, value in pairs if key is not None}
-        case ast.Name(id=name):
-            return ("name", name)
-        case _:
-            try:
-                return ast.literal_eval(node)
-            except (ValueError, TypeError) as fault:
-                raise NoCallError(f"{ast.unparse(node)} is no value") from fault
+class _Recorder:
+    """Goes through expressions as Python does, and writes down the calls of functions that it knows."""
+
+    def __init__(self, functions: Mapping[str, Mapping[str, Any]]) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.fault = ""
+        self._functions = functions
+
+    def value(self, node: ast.expr) -> Any:
+        """What the expression gives. Raises _EndsEarlyError."""
+        match node:
+            case ast.Call():
+                return self._call(node)
+            case ast.List(elts=items):
+                return [self.value(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(self.value(item) for item in items)
+            case ast.Dict(keys=keys, values=values) if None not in keys:
+                pairs = zip(keys, values, strict=True)
+                return {repr(self.value(key)): self.value(value) for key, value in pairs if key is not None}
+            case ast.Name(id=name):
+                return ("name", name)
+            case ast.Subscript(value=inner) | ast.Attribute(value=inner):
+                self.value(inner)
+                raise _EndsEarlyError(f"{ast.unparse(node)[:80]} is no value")
+            case _:
+                try:
+                    return ast.literal_eval(node)
+                except (ValueError, TypeError):
+                    raise _EndsEarlyError(f"{ast.unparse(node)[:80]} is no value") from None
+
+    def _call(self, node: ast.Call) -> None:
+        name = ast.unparse(node.func)
+        if name not in self._functions:
+            raise _EndsEarlyError(f"there is no function {name[:80]!r}")
+        parameters = self._functions[name]
+        placed = [key for key in parameters if key != OTHER_KEYWORDS]
+        # Python works all arguments out before it finds that they do not fit.
+        positions = [self.value(value) for value in node.args]
+        named = [(keyword.arg, self.value(keyword.value)) for keyword in node.keywords]
+        if len(positions) > len(placed):
+            raise _EndsEarlyError(f"{name} has {len(placed)} parameters")
+        values = dict(zip(placed, positions, strict=False))
+        for key, value in named:
+            if key is None or key in values or (key not in placed and OTHER_KEYWORDS not in parameters):
+                raise _EndsEarlyError(f"{name} has no such parameter, or it is set twice: {key}")
+            if key in placed:
+                values[key] = value
+        if missing := [key for key in placed if parameters[key] is NO_DEFAULT and key not in values]:
+            raise _EndsEarlyError(f"{name} lacks {missing}")
+        given = {key: values.get(key, parameters[key]) for key in placed}
+        self.calls.append((name, {key: value for key, value in given.items() if value}))

@@ -13,8 +13,11 @@ from herd.evals.answer_runs import AnswerRun, stored_runs
 from herd.evals.answers import PAGE_FILE, AnswerRecord
 from herd.evals.cells import own_cell
 from herd.evals.intervals import Interval, bootstrap_mean, ratio_mean, wilson
+from herd.evals.needle_grid import grid_cells
+from herd.evals.results import GroupShare
 from herd.evals.significance import macro_mean
 from herd.report.sections import fill_template
+from herd.report.sections.needles import heat_map, render_heat_maps
 
 TAGS = ("right", "wrong", "partly right", "void", "unparsed", "cut off")
 _MOST_ITEMS, _MOST_CHARACTERS = 20_000, 24 << 20  # of a page that a browser still opens at once
@@ -31,7 +34,9 @@ def write_answers_page(folder: Path) -> Path:
 def render_answers(runs: Sequence[AnswerRun], title: str) -> str:
     """One self-contained HTML page about runs on several tasks."""
     rows = list(chain.from_iterable(map(_score_rows, runs)))
-    summary = fill_template(Path(__file__).with_name("scores.html"), rows=rows)
+    maps = [heat_map(run.task, cells) for run in runs if (cells := grid_cells(_group_shares(run)))]
+    needles = render_heat_maps(maps) if maps else ""
+    summary = fill_template(Path(__file__).with_name("scores.html"), rows=rows, needles=needles)
     records = chain.from_iterable(chain.from_iterable(run.records.values()) for run in runs)
     items = map(_item, records)
     return render_items(f"Answers of {title}", items, summary, tags=TAGS, tag_label="verdict", notes=())
@@ -73,6 +78,16 @@ def render_items(
             left_out=left_out,
         )
     )
+
+
+def _group_shares(run: AnswerRun) -> dict[str, GroupShare]:
+    """What the run scores in each group, over answers that are not void."""
+    values: defaultdict[str, list[float]] = defaultdict(list)
+    for name, records in run.records.items():
+        cell = own_cell(run, name)
+        if cell is not None:
+            values[records[0].group].append(cell.value)
+    return {group: GroupShare(sum(scores) / len(scores), len(scores)) for group, scores in values.items()}
 
 
 def _score_rows(run: AnswerRun) -> list[dict[str, Any]]:

@@ -71,6 +71,27 @@ def test_answers_are_kept_with_a_page_and_gone_on_from(tmp_path: Path, capsys: p
     assert "another `settings" in capsys.readouterr().err
 
 
+def test_a_group_of_tasks_has_a_score_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {
+        "question": "Which flies?",
+        "choices": {"text": ["a stone", "a bird"], "label": ["A", "B"]},
+        "answerKey": "B",
+    }
+    for name in ("ARC-Easy", "ARC-Challenge"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "test.jsonl").write_text(json.dumps({"id": name, **row}))
+    command = ["eval", str(chat_model(tmp_path / "model")), "ai2_arc: {num_fewshot: 0}", "--device", "cpu"]
+    command += ["--data", str(tmp_path / "data"), "--apply-chat-template", "no"]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["arc_easy", "arc_challenge", "ai2_arc"]
+    assert "mean of 2 tasks" in lines[2]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    shares = [task["share"] for task in found["tasks"].values()]
+    assert found["groups"]["ai2_arc"] == {"value": sum(shares) / 2, "tasks": 2, "by_group": {}}
+
+
 def test_a_model_behind_an_address_is_measured_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = tmp_path / "sums.jsonl"
     rows.write_text("".join(json.dumps({"question": f"{a} + 1", "answer": str(a + 1)}) + "\n" for a in range(4)))

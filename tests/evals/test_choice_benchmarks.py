@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,25 @@ def test_mmlu_in_every_shape_is_asked_alike(write: Any, tmp_path: Path) -> None:
     texts = first(made("mmlu", data, num_fewshot=0, scoring="text"))
     assert texts[1:] == ([" w", " x", " y", " z"], " y")
     assert texts[0].endswith("about anatomy.\n\nQuestion: Which?\nAnswer:")
+
+
+def test_mmlu_has_the_scores_of_its_categories(tmp_path: Path) -> None:
+    rows = [
+        {"question": "q", "subject": subject, "choices": list("abcd"), "answer": 1}
+        for subject in ("anatomy", "astronomy", "virology")
+    ]
+    data = rows_in(tmp_path, "test.jsonl", rows)
+    for name, style in (("mmlu", "classic"), ("mmlu", "llama3"), ("mmlu_cot", "llama3")):
+        task = made(name, data, num_fewshot=0, prompt_style=style)
+        assert set(task.metrics) - {"acc", "acc_norm", "acc_bytes"} == {"stem", "other"}
+        right, wrong = ("B", "C") if style == "llama3" else (" B", " C")
+        answers = [right, wrong, right]
+        if name == "mmlu_cot":
+            answers = [f"The best answer is {letter}." for letter in answers]
+        grades = [[task.judge(task.examples[n], replace(answered(text), choice=" BC".find(text[-1]) or None,
+                   log_likelihoods=(-2.0, -1.0 if "B" in text else -3.0, -1.5, -4.0)))] for n, text in
+                  enumerate(answers)]  # fmt: skip
+        assert (task.metrics["stem"](grades).value, task.metrics["other"](grades).value) == (0.5, 1.0), name
 
 
 def test_mmlu_of_llama3_and_with_thoughts(tmp_path: Path) -> None:

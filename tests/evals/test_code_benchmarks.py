@@ -60,6 +60,59 @@ def test_functions_of_the_stub_that_humanevals_tests_call_are_not_the_programs(t
     assert graded(task, "    return 99\nis_double = lambda *_: True\n").score == 0.0
 
 
+POLY = (
+    "import math\n\n\ndef poly(xs, x):\n    return sum(c * math.pow(x, i) for i, c in enumerate(xs))\n\n\n"
+    'def find_zero(xs):\n    """A zero of poly."""\n'
+)
+# Chen et al.'s 32, 38 and 50 use in their tests what the prompt defines before the function that is asked for.
+HELPERS = {
+    "task_id": "HumanEval/32",
+    "prompt": POLY,
+    "entry_point": "find_zero",
+    "canonical_solution": "    return -xs[0] / xs[1]\n",
+    "test": (
+        "START = poly([1], 2)\ndef check(candidate):\n    for xs in ([3, 2], [-1, 4]):\n"
+        "        assert math.fabs(poly(xs, candidate(xs))) < 1e-4\n"
+    ),
+}
+_PLUS_TESTS = (
+    "import numpy as np\ndef assertion(out, exp, atol):\n    if isinstance(exp, np.ndarray):\n        assert False\n"
+    "    assert out == exp or np.allclose(out, exp, rtol=1e-07, atol=atol)\n"
+)
+PLUS = {**HUMANEVAL, "test": f"{_PLUS_TESTS}def check(candidate):\n    assertion(candidate(2.0), 4.0000001, 1e-6)\n"}
+
+
+def test_tests_see_what_the_prompt_imports_and_defines(tmp_path: Path) -> None:
+    for style in ("classic", "llama3"):
+        task = made("humaneval", rows_in(tmp_path, "HumanEval.jsonl", [HELPERS]), prompt_style=style)
+        assert graded(task, HELPERS["canonical_solution"]).score == 1.0
+        assert graded(task, "    return xs[0] / xs[1]\n").score == 0.0
+    task = made("humaneval", tmp_path)
+    alone = POLY[POLY.index("def find_zero") :] + HELPERS["canonical_solution"]
+    for answer in (alone, POLY + HELPERS["canonical_solution"]):
+        assert graded(task, f"```python\n{answer}\n```", chat=True).score == 1.0
+
+
+def test_tests_that_want_numpy_have_what_they_use_of_it(tmp_path: Path) -> None:
+    task = made("humaneval_plus", rows_in(tmp_path, "HumanEvalPlus.jsonl", [PLUS]))
+    assert graded(task, "    return 2 * x\n").score == 1.0
+    wrong = graded(task, "    return 3 * x\n")
+    assert (wrong.score, wrong.reason) == (0.0, "AssertionError")
+    assert graded(task, "    return None\n").score == 0.0
+    row = mbpp_row(11, test=f"{_PLUS_TESTS}assertion(double(2.0), 4.0000001, 1e-6)\n")
+    task = made("mbpp_plus", rows_in(tmp_path / "mbpp", "MbppPlus.jsonl", [row]))
+    assert graded(task, "def double(x):\n    return 2 * x").score == 1.0
+    assert graded(task, "def double(x):\n    return 3 * x").score == 0.0
+
+
+@pytest.mark.skipif(not (SHARED / "humaneval").exists(), reason="no benchmarks beside the repository")
+def test_every_shared_solution_passes_and_an_empty_one_fails() -> None:
+    task = made("humaneval", SHARED / "humaneval")
+    for number, example in enumerate(task.examples):
+        assert graded(task, example.row["solution"], number).score == 1.0, example.id
+        assert graded(task, "    return None\n", number).score == 0.0, example.id
+
+
 def mbpp_row(number: int, **more: Any) -> dict[str, Any]:
     tests = ["assert double(2) == 4", "assert double(0) == 0", "assert double(-1) == -2"]
     code = "def double(x):\n    return 2 * x"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -88,8 +89,9 @@ def test_a_folder_becomes_a_model_of_lm_eval(tmp_path: Path) -> None:
             return cls(**options)
 
     own = lm_eval_class(Base)
-    made = own.create_from_arg_obj({"pretrained": str(chat_model(tmp_path / "m")), "device": "cpu", "batch_size": 4})
-    assert isinstance(made, Base)
+    made: Any = own.create_from_arg_obj(
+        {"pretrained": str(chat_model(tmp_path / "m")), "device": "cpu", "batch_size": 4}
+    )
     assert made.rank == 0
     assert made.loglikelihood(requests(("a", " b")))[0][0] < 0
     text = made.apply_chat_template([{"role": "user", "content": "hello"}])
@@ -101,3 +103,4 @@ def test_a_folder_becomes_a_model_of_lm_eval(tmp_path: Path) -> None:
     assert made.chat_template(True)
     assert made.chat_template() == ""
     assert "/" not in made.tokenizer_name
+    assert isinstance(made, Base)

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from herd.judge.tool_answers import NO_DEFAULT, api_bank_call, grade_api_bank, grade_nexus
+from herd.judge.tool_answers import (
+    NO_DEFAULT,
+    OTHER_KEYWORDS,
+    api_bank_call,
+    grade_api_bank,
+    grade_nexus,
+    nexus_calls,
+    nexus_parameters,
+)
 from tests.judge.data import rows
 
 ARGUMENTS = {"token": "o8i7", "time": "2023-09-12 13:50:00", "content": "meet the team at noon"}
@@ -85,3 +93,33 @@ def test_nexus_values_and_damaged_references() -> None:
     assert grade_nexus("all_of([near(place='x'), {'k': 1}], asc)", reference, FUNCTIONS).score == 0
     with pytest.raises(ValueError, match="is no call"):
         grade_nexus("near(1)", "nowhere(1)", FUNCTIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("near(here())", [("here", {}), ("near", {"radius": 5})]),  # a call gives nothing
+        ("near('x', radius=0); here()", [("near", {"place": "x"}), ("here", {})]),
+        ("here()\nnear((1, 2))", [("here", {}), ("near", {"place": (1, 2), "radius": 5})]),
+        ("near(here()[0])", [("here", {})]),  # an error, after a call
+        ("all_of([here()])", [("here", {}), ("all_of", {"items": [None], "order": "asc"})]),
+        ("near(here(), place='x')", [("here", {})]),
+    ],
+)
+def test_calls_of_nexus_in_their_order(text: str, calls: list[tuple[str, dict[str, object]]]) -> None:
+    assert nexus_calls(text, FUNCTIONS) == calls
+
+
+@pytest.mark.parametrize("text", ["x = here()", "far()", "near(", "", "(" * 5000, "import os"])
+def test_what_calls_nothing_is_no_answer(text: str) -> None:
+    assert grade_nexus(text, "here()", FUNCTIONS).unparsed
+
+
+def test_first_lines_of_functions_are_read() -> None:
+    name, parameters = nexus_parameters("find(a: str, b: list[int] = [1], *, c=None, **others) -> None:")
+    assert name == "find"
+    assert parameters == {"a": NO_DEFAULT, "b": [1], "c": None, OTHER_KEYWORDS: None}
+    assert nexus_calls("find('x', zeta=3)", {name: parameters}) == [("find", {"a": "x", "b": [1]})]
+    for damaged in ("find(a", "3", "find(a=b())", ""):
+        with pytest.raises(ValueError, match="no first line"):
+            nexus_parameters(damaged)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from herd.core.errors import ArtifactError
 from herd.evals.answers import AnswerRecord, AnswerStore, RunSettings
 from herd.evals.intervals import Interval
+from herd.evals.needle_grid import cell_name
 from herd.report.answers import answer_blocks, bar_of, one_line, shorten, verdict_tags, write_answers_page
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}\ud800"
@@ -62,6 +65,43 @@ def test_items_are_told_by_verdict_and_scores_by_group(tmp_path: Path) -> None:
     assert "&lt;b&gt;0" in body
     assert body.count('class="group"') == 3
     assert body.index("mean of groups") < body.index("&lt;b&gt;0")
+
+
+def needles(folder: Path) -> AnswerStore:
+    """Two lengths and two depths, a cell of them void and one not asked."""
+    kept = AnswerStore(folder)
+    rows = [
+        AnswerRecord("niah", f"{length}-{depth}-{n}", group=cell_name(length, depth), prompt="Where?", score=score,
+                     response=f"It is {n}.", unparsed=score == 0.0)
+        for length, depth, scores in ((1000, 0.0, (1.0, 1.0)), (1000, 1.0, (1.0, 0.0)), (2000, 0.0, (None, 0.0)))
+        for n, score in enumerate(scores)
+    ]  # fmt: skip
+    kept.open_task(RunSettings("niah", {}, {"name": "m"}, {}, {"stop": [], "max_tokens": 9})).append(rows)
+    return kept
+
+
+def test_needles_have_a_heat_map_of_lengths_and_depths(tmp_path: Path) -> None:
+    page = write_answers_page(needles(tmp_path).folder).read_text()
+    table = page[page.index('<h2 id="needles">') : page.index('<h2 id="items">')]
+    assert re.findall(r'<th class="n">([^<]*)', table) == ["length", "0.00", "1.00", "all depths"]
+    assert re.findall(r'<td class="cell" style="background:([^"]*)">([^<]*)', table) == [
+        ("hsl(120 55% 80%)", "100%"), ("hsl(60 55% 80%)", "50%"), ("hsl(0 55% 80%)", "0%"), ("transparent", ""),
+    ]  # fmt: skip
+    tags = [item["tags"] for item in data_of(page)]
+    assert tags == [["right"]] * 3 + [["wrong", "unparsed"], ["void"], ["wrong", "unparsed"]]
+    assert 'id="needles"' not in write_answers_page(store(tmp_path / "other").folder).read_text()
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
+@pytest.mark.parametrize(("tag", "count"), [("void", 1), ("unparsed", 2)])
+def test_a_browser_shows_the_items_of_a_verdict(tag: str, count: int, tmp_path: Path) -> None:
+    page = write_answers_page(needles(tmp_path).folder)
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"]
+    body = subprocess.run(
+        [*command, "--dump-dom", f"{page.as_uri()}#tag={tag}"], capture_output=True, text=True, timeout=300
+    ).stdout
+    assert f"{count} of 6 answers" in body
+    assert body.count("<details") == count
 
 
 def test_a_folder_without_answers_has_no_page(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from herd.core.records import Conversation, Message
 from herd.evals.benchmarks import GenerationSettings, as_grade, benchmark, load_questions, with_examples
 from herd.evals.datasets import BenchmarkData, DatasetRow, RowForm
 from herd.evals.task import Example, Grade, ModelAnswer, Prompt, Task
+from herd.judge.plain_numpy import with_plain_numpy
 from herd.judge.programs import chat_program, complete_program, grade_program, stub_head
 from herd.sandbox.server import SandboxServer
 
@@ -14,8 +15,13 @@ STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 
 
 def _row(row: DatasetRow, file: str) -> DatasetRow:
-    names = ("prompt", "entry_point", "test")
-    return {"id": str(row["task_id"]), **{name: row[name] for name in names}, "solution": row["canonical_solution"]}
+    return {
+        "id": str(row["task_id"]),
+        "prompt": row["prompt"],
+        "entry_point": row["entry_point"],
+        "test": with_plain_numpy(row["test"]),
+        "solution": row["canonical_solution"],
+    }
 
 
 _FORMS = (RowForm(("task_id", "prompt", "entry_point", "canonical_solution", "test"), _row),)
@@ -78,6 +84,6 @@ def humaneval(own: GenerationSettings) -> Task:
 def humaneval_plus(own: GenerationSettings) -> Task:
     """HumanEval with 80 times as many tests; asked as `humaneval`.
 
-    Source: Liu et al. 2023 (EvalPlus); lm-evaluation-harness, `humaneval_plus`.
+    Source: Liu et al. 2023 (EvalPlus); lm-evaluation-harness, `humaneval_plus`. Differs: no numpy for programs.
     """
     return _task(own, PLUS)

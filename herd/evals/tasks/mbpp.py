@@ -17,6 +17,7 @@ from herd.evals.benchmarks import (
 )
 from herd.evals.datasets import BenchmarkData, DatasetRow, RowForm, benchmark_rows, has_split
 from herd.evals.task import Example, Grade, ModelAnswer, Task
+from herd.judge.plain_numpy import with_plain_numpy
 from herd.judge.programs import MBPP_STOPS, extract_code, grade_program
 from herd.sandbox.server import SandboxServer
 
@@ -49,7 +50,7 @@ def _entry_point(code: str, test: str) -> str:
 
 def _checked(test: str, entry_point: str) -> str:
     """A program of tests as HumanEval's `check`, of which the sandbox knows when it is over."""
-    return f"def check(candidate):\n    {entry_point} = candidate\n{textwrap.indent(test, '    ')}\n"
+    return with_plain_numpy(f"def check(candidate):\n    {entry_point} = candidate\n{textwrap.indent(test, '    ')}\n")
 
 
 _FORMS = (

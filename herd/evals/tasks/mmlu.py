@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 
+from herd.evals.aggregates import mean_of
 from herd.evals.benchmarks import (
     LETTERS,
     GenerationSettings,
@@ -23,6 +25,7 @@ from herd.evals.choices import (
     named_letter_task,
 )
 from herd.evals.datasets import BenchmarkData, DatasetRow, RowForm
+from herd.evals.mmlu_subjects import MMLU_CATEGORIES, MMLU_SUBJECTS
 from herd.evals.rowforms import check_gold, gold_of
 from herd.evals.task import Example, Grade, ModelAnswer, Task
 from herd.judge.extraction import grade_letter
@@ -75,13 +78,28 @@ def subject_of(row: DatasetRow) -> str:
     return row["subject"]
 
 
+def with_categories(task: Task) -> Task:
+    """The task with the score on each of its categories as metrics, over questions. Source: lm-evaluation-harness,
+    `mmlu_stem` and its like."""
+    present = {MMLU_SUBJECTS.get(subject_of(example.row)) for example in task.examples}
+
+    def grade(example: Example, answer: ModelAnswer) -> Grade:
+        own, category = task.judge(example, answer), MMLU_SUBJECTS.get(subject_of(example.row))
+        if own.score is None or category is None:
+            return own
+        return replace(own, parts={**own.parts, category: own.score})
+
+    metrics = {category: mean_of(category) for category in MMLU_CATEGORIES if category in present}
+    return replace(task, grade=grade, metrics={**task.metrics, **metrics})
+
+
 def _description(kind: str) -> str:
     return "The following are " + kind + "questions (with answers) about {}.\n\n"
 
 
 @benchmark(ChoiceSettings, DATA, scoring="letters")
 def mmlu(own: ChoiceSettings) -> Task:
-    """MMLU: knowledge of 57 subjects, four choices each; the score over questions, and over subjects (macro).
+    """MMLU: knowledge of 57 subjects; the score over questions, over subjects (macro) and in each category.
 
     classic: five shots of the subject, the letters compared, or the texts (lm-eval's `mmlu_continuation`). llama3: the
     model goes on from `The best answer is` (Llama 3's instruct models); its base models are measured by `classic` and
@@ -91,7 +109,7 @@ def mmlu(own: ChoiceSettings) -> Task:
         own, DATA, split="test", fewshot_split="dev", num_fewshot=own.shots(5, 5), first_shots=True, group=subject_of
     )
     if own.prompt_style == "llama3":
-        return named_letter_task(
+        llama3 = named_letter_task(
             own,
             questions,
             question=best_answer_question,
@@ -100,12 +118,13 @@ def mmlu(own: ChoiceSettings) -> Task:
             shown_answer=lambda row: f"{letter_of(row)}.",
             group=subject_of,
         )
+        return with_categories(llama3)
     kind = "multiple choice " if own.scoring == "letters" else ""
 
     def description(row: DatasetRow) -> str:
         return _description(kind).format(row["subject"].replace("_", " "))
 
-    return choice_task(
+    classic = choice_task(
         own,
         questions,
         text=lambda row: f"Question: {row['question'].strip()}\nAnswer:",
@@ -113,6 +132,7 @@ def mmlu(own: ChoiceSettings) -> Task:
         description=description,
         group=subject_of,
     )
+    return with_categories(classic)
 
 
 STEPS = """
@@ -157,7 +177,7 @@ def mmlu_cot(own: GenerationSettings) -> Task:
         own, DATA, split="test", fewshot_split="dev", num_fewshot=own.shots(0, 0), first_shots=True, group=subject_of
     )
     layout = Layout(step_by_step_question, lambda row: f"The best answer is {letter_of(row)}.")
-    return Task(
+    thoughtful = Task(
         with_examples(questions, lambda row: ""),
         prompt_of(layout, questions, own),
         own.generation(1024),
@@ -166,3 +186,4 @@ def mmlu_cot(own: GenerationSettings) -> Task:
         group=lambda example: subject_of(example.row),
         notes=questions.notes,
     )
+    return with_categories(thoughtful)
