@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -113,7 +114,8 @@ def train_reward(
     validation = None
     if settings.eval_by_epoch or settings.early_stop or settings.eval_steps:
         measure = partial(ranking_figures, ranked=test_set, pad=tokenizer.pad_id, **options)
-        validation = Validation(work, trainable, batches, measure, settings)
+        held_out_sources = [test_preferences[encoded.row].prompt.source for encoded in test_set]
+        validation = Validation(work, trainable, batches, measure, settings, held_out_sources)
     loss = ranking_loss(margins, cross_attention=settings.cross_attention)
     steps, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
     trainable.save(tokenizer, kind="reward")
@@ -131,6 +133,7 @@ def train_reward(
                 "weak": len(all_preferences) - len(ranked),
             },
             notes=notes,
+            sources=dict(Counter(ranked[encoded.row].prompt.source for encoded in batches.preferences)),
             flops=batches.training_flops(trainable.shape, len(steps), scores=True),
         )
     )

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from herd.commands.arguments import amount, bounded_number
+from herd.commands.arguments import amount, bounded_number, has_source_name, sources_of
 from herd.commands.job import add_job_options, run_job
 from herd.core.errors import DataError, SettingsError
 from herd.core.terminal import colour_stream
@@ -18,6 +18,7 @@ from herd.core.terminal import colour_stream
 if TYPE_CHECKING:
     from herd.align.columns import ParsedRows
     from herd.core.recipe import Recipe
+    from herd.recipes.own_rows import RowFiles
     from herd.tokens.tokenizer import TextTokenizer
 
 RowsSetting = Literal["dialogues", "preferences"]
@@ -29,7 +30,9 @@ _LORA_LR = 10  # times the rate of full training; Schulman et al. 2025 (LoRA Wit
 def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
     """rows: what the files hold."""
     parser.add_argument("model", type=Path, help="folder of a model, or of a run for its newest")
-    parser.add_argument("files", nargs="+", metavar="rows", help=rows)
+    parser.add_argument(
+        "files", nargs="+", metavar="[NAME=]ROWS", help=f"{rows}; named, their results are shown by these names"
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--lora",
@@ -44,7 +47,7 @@ def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
     parser.add_argument("--learning-rate", type=bounded_number(0.0), help="the peak (default: by the model's size)")
     parser.add_argument("--batch-size", type=amount, help="rows a step")
     parser.add_argument(
-        "--held-out", nargs="+", default=[], metavar="FILE", help="rows that are measured and never learnt"
+        "--held-out", nargs="+", default=[], metavar="[NAME=]ROWS", help="rows that are measured and never learnt"
     )
     parser.add_argument(
         "--held-out-share", type=bounded_number(0.0, 1.0), help="of the prompts, without --held-out (default: 0.1)"
@@ -81,12 +84,13 @@ def finetune_rows(
 
     folder = _model_folder(options)
     numbers: dict[str, Any] = {"title": f"{stage} of {folder_name(options.model)}", "model": str(folder.resolve())}
-    numbers[rows] = _paths(options.files)
+    numbers[rows] = _named_paths(options.files)
     if options.chat_template:
         numbers["chat_template"] = options.chat_template
-    for name in ("held_out", "tests"):
-        if getattr(options, name):
-            numbers[name] = _paths(getattr(options, name))
+    if options.held_out:
+        numbers["held_out"] = _named_paths(options.held_out)
+    if options.tests:
+        numbers["tests"] = _paths(options.tests)
     if options.held_out_share is not None:
         numbers["held_out_share"] = options.held_out_share
     numbers[stage] = {**stage_numbers(options, folder, lr_share), **_shared_batch(options, stage), **own}
@@ -110,8 +114,9 @@ def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage:
     """Shows rows with their mask, and how many steps they make."""
     settings = getattr(recipe.settings, stage)
     include_eos = getattr(settings, "include_eos", True)
+    files: RowFiles = getattr(recipe.settings, rows)
     data = shown_rows(
-        folder, options.files, options.rows, kind=rows, chat_template=options.chat_template or "",
+        folder, files, options.rows, kind=rows, chat_template=options.chat_template or "",
         include_eos=include_eos,
     )  # fmt: skip
     if stage == "reward":
@@ -131,15 +136,13 @@ def _step_lines(own: Any, settings: Any, data: ParsedRows, folder: Path, chat_te
     from herd.align.contamination import HeldOutQuestions, drop_contaminated
     from herd.align.step_counts import count_steps
     from herd.model.config import read_shape
-    from herd.recipes.own_rows import AT_LEAST
+    from herd.recipes.own_rows import AT_LEAST, NamedFiles
     from herd.tokens.jinja import chat_template_of
 
-    tests, held_out = ParsedRows(), ParsedRows() if own.held_out else None
+    tests = ParsedRows()
     for file in own.tests:
         tests.add(load_rows(file, "test"))
-    for file in own.held_out:
-        assert held_out is not None
-        held_out.add(load_rows(file, "test"))
+    held_out = NamedFiles.of(own.held_out).read("rows", "test") if own.held_out else None
     questions = HeldOutQuestions(tests.conversations)
     for rows in (data, held_out) if own.tests else ():
         if rows is not None:
@@ -191,23 +194,24 @@ def _shared_batch(options: argparse.Namespace, stage: str) -> dict[str, int]:
 
 
 def shown_rows(
-    folder: Path, files: Sequence[str], rows: int, *, tests: Path | None = None,
+    folder: Path, files: RowFiles, rows: int, *, tests: Path | None = None,
     kind: Literal["", "dialogues", "preferences"] = "", chat_template: str = "", include_eos: bool = True,
 ) -> ParsedRows:  # fmt: skip
-    """All rows of the files, after the first of them were shown as the model in `folder` would read them, with what is
-    learnt. kind: `dialogues` or `preferences` alone. include_eos: whether what ends answers of pairs is learnt. Raises
-    DataError when there is none of the kind, and when some must not be trained on."""
-    from herd.align.columns import ParsedRows, load_rows
+    """All rows of the files, after the first of them, and one of each source at least, were shown as the model in
+    `folder` would read them, with what is learnt. files: by name, or a list. kind: `dialogues` or `preferences` alone.
+    include_eos: whether what ends answers of pairs is learnt. Raises DataError when there is none of the kind, and when
+    some must not be trained on."""
+    from herd.align.columns import load_rows
     from herd.align.contamination import HeldOutQuestions
     from herd.align.preflight import inspect_rows, preview_lines, report_lines
     from herd.model.config import read_shape
+    from herd.recipes.own_rows import NamedFiles
     from herd.tokens.jinja import chat_template_of
 
-    data = ParsedRows()
-    for file in files:
-        data.add(load_rows(file, kind=kind or "rows"))
+    named = NamedFiles.of(files)
+    data = named.read(kind or "rows")
     if kind:
-        _only(data, kind, files)
+        _only(data, kind, named.files)
     text = _tokenizer(folder, chat_template)
     form, context = chat_template_of(text), read_shape(folder).max_seq_len
     for line in preview_lines(data, form, text, rows=rows, colour=sys.stdout.isatty(), include_eos=include_eos):
@@ -257,6 +261,13 @@ def _model_folder(options: argparse.Namespace) -> Path:
             f"{options.model} is a file; `herd import {options.model} {name}` makes a folder of it first"
         )
     return model_in(options.model)
+
+
+def _named_paths(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
+    """The files by their names where one has a name; else a list, of which rows may name their sources themselves."""
+    if not any(map(has_source_name, texts)):
+        return _paths(texts)
+    return {name: _paths(paths) for name, paths in sources_of(texts).items()}
 
 
 def _paths(files: Sequence[str]) -> list[str]:
