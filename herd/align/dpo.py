@@ -118,6 +118,7 @@ def dpo(
     batches = PreferenceBatches(
         pairs, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, pad=tokenizer.pad_id,
         length=context, include_eos=settings.include_eos, steps=settings.steps, ranks=settings.layout.data,
+        drop_last=settings.dataloader_drop_last,
     )  # fmt: skip
     all_logps = partial(_log_probs_with_eos, pairs=pairs, pad=tokenizer.pad_id, include_eos=settings.include_eos)
     with trainable.strategy.evaluating() as policy:

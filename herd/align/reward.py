@@ -100,7 +100,7 @@ def train_reward(
     batches = PreferenceBatches(
         train_set.preferences, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed,
         pad=tokenizer.pad_id, length=context, share_prompt=settings.share_prompt, steps=settings.steps,
-        ranks=settings.layout.data,
+        ranks=settings.layout.data, drop_last=settings.dataloader_drop_last,
     )  # fmt: skip
     if settings.early_stop and not (test_preferences or ranked[train_size:]):
         raise SettingsError("early_stop needs preferences that only test; raise held_out_share, or leave it out")

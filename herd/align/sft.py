@@ -77,18 +77,10 @@ def sft(
     held_out_texts, held_out_sources = _held_out_texts(held_out, chat_template, length, settings)
     trainable = load_for_finetuning(work, base.path, settings)
     batches = DialogueBatches(
-        conversations,
-        chat_template,
-        length=length,
-        rows=settings.batch_size,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        pad=tokenizer.pad_id,
-        repeats=settings.repeats,
-        replay=replay,
-        steps=settings.steps,
-        ranks=settings.layout.data,
-    )
+        conversations, chat_template, length=length, rows=settings.batch_size, epochs=settings.epochs,
+        seed=settings.seed, pad=tokenizer.pad_id, repeats=settings.repeats, replay=replay, steps=settings.steps,
+        ranks=settings.layout.data, drop_last=settings.dataloader_drop_last,
+    )  # fmt: skip
     validation = None
     if held_out_texts:
         measure = _loss_on(held_out_texts, tokenizer.pad_id, settings)

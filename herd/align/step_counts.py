@@ -105,7 +105,7 @@ def _count_dialogues(
     batches = DialogueBatches(
         rows, chat_template, length=length, rows=settings.batch_size, epochs=settings.epochs,
         seed=settings.seed, pad=tokenizer.pad_id, repeats=settings.repeats, steps=settings.steps,
-        ranks=settings.layout.data,
+        ranks=settings.layout.data, drop_last=settings.dataloader_drop_last,
     )  # fmt: skip
     steps, per_step, last = len(batches), batches.rows_per_step, batches.unread_rows
     unread = f"the last {count_of(last, 'row')} would fill no step and {'is' if last == 1 else 'are'} not read"
@@ -133,8 +133,9 @@ def _count_pairs(
     batches = PreferenceBatches(
         pairs, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, pad=tokenizer.pad_id,
         length=context, steps=settings.steps, ranks=settings.layout.data, share_prompt=share_prompt,
+        drop_last=settings.dataloader_drop_last,
     )  # fmt: skip
-    last = len(pairs) % batches.size
+    last = batches.unread
     unread = (
         f"of each {count_of(last, 'row')}, drawn anew, would fill no step and {'is' if last == 1 else 'are'} not read"
     )

@@ -10,13 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from herd.commands.arguments import amount, bounded_number, has_source_name, sources_of
+from herd.commands.arguments import (
+    ASSUMED_MACHINE,
+    amount,
+    bounded_number,
+    has_source_name,
+    named_machine,
+    sources_of,
+)
 from herd.commands.job import add_job_options, run_job
+from herd.commands.plan import by_title, training_lines
 from herd.core.errors import DataError, SettingsError
 from herd.core.terminal import colour_stream
 
 if TYPE_CHECKING:
     from herd.align.columns import ParsedRows
+    from herd.align.step_counts import StepCount
     from herd.core.recipe import Recipe
     from herd.recipes.own_rows import RowFiles
     from herd.tokens.tokenizer import TextTokenizer
@@ -46,6 +55,7 @@ def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
     length.add_argument("--steps", type=amount, help="so many steps, over as many epochs as they take")
     parser.add_argument("--learning-rate", type=bounded_number(0.0), help="the peak (default: by the model's size)")
     parser.add_argument("--batch-size", type=amount, help="rows a step")
+    parser.add_argument("--drop-last", action="store_true", help="leave unread what does not fill a batch")
     parser.add_argument(
         "--held-out", nargs="+", default=[], metavar="[NAME=]ROWS", help="rows that are measured and never learnt"
     )
@@ -102,6 +112,7 @@ def finetune_rows(
         run_folder(options),
         options,
         before=partial(_before, options=options, folder=folder, stage=stage, rows=rows),
+        count_rows=False,  # they are read only once, where they are shown
     )
 
 
@@ -126,11 +137,35 @@ def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage:
     if len(data.conversations) + len(data.preferences) > _MOST_COUNTED:
         print("so many rows are not counted into steps here; the first stages say how many are held out and learnt")
         return
-    for line in _step_lines(recipe.settings, settings, data, folder, options.chat_template or ""):
+    for line in _cost_lines(
+        recipe, _counted(recipe.settings, settings, data, folder, options.chat_template or ""), options
+    ):
         print(line)
 
 
-def _step_lines(own: Any, settings: Any, data: ParsedRows, folder: Path, chat_template: str) -> Iterator[str]:
+def _cost_lines(recipe: Recipe, counted: StepCount, options: argparse.Namespace) -> Iterator[str]:
+    """How many rows are learnt, in how many steps, and what that takes."""
+    from herd.core.settings import build
+    from herd.core.stage import walk
+    from herd.core.titles import plan_titles
+    from herd.model.config import read_shape
+    from herd.recipes.tuning_costs import forecast_tuning
+    from herd.recipes.tuning_plans import TUNING_SETTINGS, PlannedFinetuning
+    from herd.run.worker import RunFolder
+    from herd.train.machines import load_machine
+
+    yield from counted.lines()
+    named, run, shape = named_machine(options), run_folder(options), read_shape(_model_folder(options))
+    (plan,) = (plan for plan in walk(recipe.plan()) if plan.stage.name in TUNING_SETTINGS)
+    settings = build(TUNING_SETTINGS[plan.stage.name], plan.settings["settings"], where=plan.key)
+    forecast = forecast_tuning(
+        PlannedFinetuning(plan, settings, shape, counted), named or load_machine(ASSUMED_MACHINE),
+        artifacts=RunFolder(run).artifacts,
+    )  # fmt: skip
+    yield from by_title(training_lines([forecast], run, named, with_counts=False), plan_titles([plan]))
+
+
+def _counted(own: Any, settings: Any, data: ParsedRows, folder: Path, chat_template: str) -> StepCount:
     """How many rows are learnt, in how many steps. own: the settings of the recipe, settings: those of its training."""
     from herd.align.columns import ParsedRows, load_rows
     from herd.align.contamination import HeldOutQuestions, drop_contaminated
@@ -148,11 +183,10 @@ def _step_lines(own: Any, settings: Any, data: ParsedRows, folder: Path, chat_te
         if rows is not None:
             drop_contaminated(rows, questions)
     text = _tokenizer(folder, chat_template)
-    counted = count_steps(
+    return count_steps(
         data, settings, chat_template_of(text), text, read_shape(folder).max_seq_len, held_out=held_out,
         held_out_share=own.held_out_share, at_least=AT_LEAST,
     )  # fmt: skip
-    yield from counted.lines()
 
 
 def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) -> dict[str, Any]:
@@ -165,6 +199,8 @@ def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) ->
     numbers: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
     if options.early_stop:
         numbers["early_stop"] = True
+    if not options.drop_last:
+        numbers["dataloader_drop_last"] = False
     several = (options.gpus or 1) > 1
     rank = options.lora or (_LORA_RANK if count > _LORA_ABOVE and not several and not options.full else None)
     if rank:

@@ -47,7 +47,7 @@ def options(*arguments: str) -> argparse.Namespace:
         ((), {"lr": 1.2e-3}),
         (("--lora", "4"), {"lora": {"rank": 4}, "lr": 1.2e-2}),
         (("--full", "--learning-rate", "1e-4", "--epochs", "3"), {"lr": 1e-4, "epochs": 3}),
-        (("--steps", "9k", "--batch-size", "2"), {"steps": 9000, "batch_size": 2}),
+        (("--steps", "9k", "--batch-size", "2"), {"steps": 9000, "batch_size": 2, "dataloader_drop_last": False}),
         (("--early-stop", "--patience", "2", "--eval-steps", "50"), {"early_stop": True, "patience": 2}),
     ],
 )
