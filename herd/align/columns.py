@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -64,6 +64,17 @@ class ParsedRows:
         self.rejected += parsed.rejected
         self.unpaired += parsed.unpaired
         self.examples = parsed.examples | self.examples
+
+    def with_source(self, source: str, *, row_sources: bool = False) -> ParsedRows:
+        """The same rows, all of them of `source`. row_sources: only those that say none of their own."""
+        if not source:
+            return self
+
+        def named(row: Conversation) -> Conversation:
+            return row if row_sources and row.source else replace(row, source=source)
+
+        pairs = [replace(pair, prompt=named(pair.prompt)) for pair in self.preferences]
+        return replace(self, conversations=[named(row) for row in self.conversations], preferences=pairs)
 
 
 def read_rows(file: Path | str, kind: RowKind = "rows") -> ParsedRows:

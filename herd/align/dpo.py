@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -108,7 +109,7 @@ def dpo(
         return Checkpoint(work.out)
     chat_template, context = chat_template_of(tokenizer), trainable.shape.max_seq_len
     notes = check_trainable(ParsedRows([], strong), chat_template, tokenizer, context)
-    held_out_pairs = _held_out_pairs(held_out, chat_template, context, settings)
+    held_out_pairs, held_out_sources = _held_out_pairs(held_out, chat_template, context, settings)
     encoded = encode_preferences(
         strong, chat_template, max_answers=2, context=context, balanced_sources=settings.balanced_sources,
         seed=settings.seed,
@@ -117,6 +118,7 @@ def dpo(
     batches = PreferenceBatches(
         pairs, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed, pad=tokenizer.pad_id,
         length=context, include_eos=settings.include_eos, steps=settings.steps, ranks=settings.layout.data,
+        drop_last=settings.dataloader_drop_last,
     )  # fmt: skip
     all_logps = partial(_log_probs_with_eos, pairs=pairs, pad=tokenizer.pad_id, include_eos=settings.include_eos)
     with trainable.strategy.evaluating() as policy:
@@ -131,7 +133,7 @@ def dpo(
     if held_out_pairs:
         with trainable.strategy.evaluating() as policy:
             measure = pair_figures(policy, held_out_pairs, settings, pad=tokenizer.pad_id)
-        validation = Validation(work, trainable, batches, measure, settings)
+        validation = Validation(work, trainable, batches, measure, settings, held_out_sources)
     steps, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
     trainable.save(tokenizer, kind="chat")
     with trainable.strategy.evaluating() as policy:
@@ -144,6 +146,7 @@ def dpo(
             lr=lr,
             left_out={"too long": encoded.too_long, "alike": encoded.duplicates, "unbalanced": encoded.unbalanced},
             notes=notes,
+            sources=dict(Counter(strong[pair.row].prompt.source for pair in pairs)),
             flops=_flops(batches, trainable.shape, len(steps), settings),
         )
     )
@@ -170,20 +173,21 @@ def _measured_words(validation: Validation | None, settings: DpoSettings) -> str
 
 def _held_out_pairs(
     held_out: Preferences | None, chat_template: ChatTemplate, context: int, settings: DpoSettings
-) -> list[EncodedPreference]:
-    """What is measured by epoch: pairs that could be learnt as well; nothing without `held_out`."""
+) -> tuple[list[EncodedPreference], list[str]]:
+    """What is measured by epoch: pairs that could be learnt as well, and their sources; nothing without `held_out`."""
     if held_out is None:
         if settings.early_stop:
             raise SettingsError(
                 "early_stop keeps the best epoch on held-out pairs and there are none; give some, "
                 "`dpo(model, preferences, held_out, settings=...)`, or leave early_stop out"
             )
-        return []
+        return [], []
     rows = list(read_preferences(held_out.path))
     strong = [row for row in rows if row.strength in settings.strengths]
     if not strong:
         raise DataError(f"none of {len(rows)} held-out pairs is {' or '.join(settings.strengths)}; hold out others")
-    return encode_preferences(strong, chat_template, max_answers=2, context=context).preferences
+    pairs = encode_preferences(strong, chat_template, max_answers=2, context=context).preferences
+    return pairs, [strong[pair.row].prompt.source for pair in pairs]
 
 
 def reward_scale(settings: DpoSettings) -> float:

@@ -15,7 +15,7 @@ from herd.align.contamination import HeldOutQuestions, drop_contaminated
 from herd.align.results import DialogueCount, ImportedModel, PreferenceCount
 from herd.core.addresses import is_address
 from herd.core.artifacts import Checkpoint, Dialogues, Preferences
-from herd.core.errors import ArtifactError, DataError, did_you_mean
+from herd.core.errors import ArtifactError, DataError, SettingsError, did_you_mean
 from herd.core.manifests import check_files
 from herd.core.model_files import TEXT_FILES, TOKENIZER_FILES, WEIGHT_FILES, files_in
 from herd.core.records import Conversation, Preference
@@ -87,14 +87,18 @@ def load_dialogues(
     prompt_suffix: str = "",
     split: AddedLater[RowSplit] = "train",
     kind: AddedLater[Literal["dialogues", "prompts"]] = "dialogues",
+    sources: AddedLater[tuple[str, ...]] = (),
+    row_sources: AddedLater[bool] = False,
 ) -> Dialogues:
     """Conversations in any columns that `herd show --mask` reads. files: paths, folders, patterns or addresses. split:
     of a folder with splits; `test` reads all but those of `train`. kind: each of `prompts` is kept up to what the
     user says last; rows need no answer, and what they have of one is left out. source: what theirs is called; as rows
     say when absent. max_samples: how many of the first are kept, with a warning where there are more; all when 0.
-    prompt_suffix: to the last thing the user says, such as the form an answer shall have. tests: what rows must not
-    hold; those that do are left out and counted. Raises DataError when there is none."""
-    parsed = _read(files, tests, split, kind)
+    sources: in its place one for each of `files`; with `row_sources` only of rows that say none. prompt_suffix: to the
+    last thing the user says, such as the form an answer shall have. tests: what rows must not
+    hold; those that do are left out and counted. Raises DataError when there is none, SettingsError for another number
+    of sources than files."""
+    parsed = _read(files, tests, split, kind, sources, row_sources)
     _check_kind(parsed, kind, files)
     conversations = parsed.conversations[: max_samples or None]
     number = _kept_words(work, files, len(conversations), len(parsed.conversations), kind.removesuffix("s"))
@@ -143,11 +147,13 @@ def load_preferences(
     files: tuple[InputFile, ...],
     max_samples: NonNegativeInt = 0,
     split: AddedLater[RowSplit] = "train",
+    sources: AddedLater[tuple[str, ...]] = (),
+    row_sources: AddedLater[bool] = False,
 ) -> Preferences:
     """Ranked answers in any columns that `herd show --mask` reads, `herd compare`'s among them. max_samples: how many
-    of the first are kept, with a warning where there are more; all when 0. split: as of dialogues. tests: what rows
-    must not hold; those that do are left out and counted. Raises DataError when there is none."""
-    parsed = _read(files, tests, split, "preferences")
+    of the first are kept, with a warning where there are more; all when 0. split, sources, row_sources: as of
+    dialogues. tests: what rows must not hold; those that do are left out and counted. Raises as `load_dialogues`."""
+    parsed = _read(files, tests, split, "preferences", sources, row_sources)
     _check_kind(parsed, "preferences", files)
     preferences = parsed.preferences[: max_samples or None]
     write_preferences(work.out, preferences)
@@ -210,11 +216,27 @@ def _check_kind(parsed: ParsedRows, kind: RowKind, files: Sequence[InputFile]) -
         raise DataError(f"{_file_names(files)}: no conversations, only preferences; bring those as preferences")
 
 
-def _read(files: Sequence[InputFile], tests: Dialogues | None, split: RowSplit, kind: RowKind) -> ParsedRows:
-    """The rows of all files together; what is left out is counted by reason."""
+def load_named_rows(
+    places: Sequence[str], sources: Sequence[str] = (), *, row_sources: bool = False, split: RowSplit = "train",
+    kind: RowKind = "rows",
+) -> ParsedRows:  # fmt: skip
+    """The rows of all places together. sources: what those of each are called, in the place of what they say; with
+    `row_sources` only of those that say nothing. split, kind: as of `load_rows`. Raises SettingsError for another
+    number of sources than places."""
+    if sources and len(sources) != len(places):
+        raise SettingsError(f"sources names {len(sources)} for {len(places)} files; name one for each, or none")
     merged = ParsedRows()
-    for file in files:
-        merged.add(load_rows(input_place(file), split, kind))
+    for place, source in zip(places, sources or [""] * len(places), strict=True):
+        merged.add(load_rows(place, split, kind).with_source(source, row_sources=row_sources))
+    return merged
+
+
+def _read(
+    files: Sequence[InputFile], tests: Dialogues | None, split: RowSplit, kind: RowKind, sources: Sequence[str],
+    row_sources: bool,
+) -> ParsedRows:  # fmt: skip
+    """The rows of all files together; what is left out is counted by reason."""
+    merged = load_named_rows(list(map(input_place, files)), sources, row_sources=row_sources, split=split, kind=kind)
     if tests is not None:
         drop_contaminated(merged, HeldOutQuestions(list(read_conversations(tests.path))))
         if not merged.conversations and not merged.preferences:

@@ -22,18 +22,30 @@ _SAME_ID = (
     "the model pads with the token that ends an answer; harmless here, where padding is told by its place (trainers "
     "that leave out every token of that id never learn to end)"
 )
+_MOST_SOURCES = 8  # that are shown and counted by name
 _LEARNT, _FORM, _PLAIN = "\x1b[32m", "\x1b[90m", "\x1b[0m"
 
 
 @dataclass
+class SourceTokens:
+    """Of the rows of a source: how many, their tokens, and those of them that are learnt."""
+
+    rows: int = 0
+    tokens: int = 0
+    learnt: int = 0
+
+
+@dataclass
 class PreflightReport:
-    """faults: rows that must not be trained on, by what is wrong. notes: what is well to know, and harmless here."""
+    """faults: rows that must not be trained on, by what is wrong. notes: what is well to know, and harmless here.
+    sources: what there is of each source."""
 
     rows: int = 0
     tokens: int = 0
     learnt: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    sources: dict[str, SourceTokens] = field(default_factory=dict)
 
     def refuse(self) -> None:
         """Raises DataError when a row must not be trained on."""
@@ -69,15 +81,17 @@ def inspect_rows(
         report.notes[_SAME_ID] = 1
     for row in (*parsed.conversations, *parsed.preferences):
         report.rows += 1
+        own = report.sources.setdefault(row_source(row), SourceTokens())
+        own.rows += 1
         try:
             read = list(_encoded(row, chat_template))
         except DataError as fault:
             report.faults[f"that the chat format cannot write ({fault})"] += 1
             continue
         for messages, encoded in read:
-            report.tokens += len(encoded)
+            own.tokens += len(encoded)
             counted = encoded if include_eos or isinstance(row, Conversation) else _without_eos(encoded)
-            report.learnt += sum(counted.loss_mask)
+            own.learnt += sum(counted.loss_mask)
             report.faults.update(_faults(encoded, tokenizer))
             report.notes[f"longer than {context:,} tokens, which training drops"] += len(encoded) > context
             if any(spelled_token.search(message.content) for message in messages):
@@ -87,7 +101,14 @@ def inspect_rows(
         report.notes["said before"] += repr(key) in row_keys
         row_keys.add(repr(key))
     report.notes, report.faults = +report.notes, +report.faults
+    report.tokens = sum(own.tokens for own in report.sources.values())
+    report.learnt = sum(own.learnt for own in report.sources.values())
     return report
+
+
+def row_source(row: Conversation | Preference) -> str:
+    """The source of a row; of a preference that of its prompt."""
+    return row.source if isinstance(row, Conversation) else row.prompt.source
 
 
 def check_trainable(
@@ -160,8 +181,17 @@ def preview_lines(
     parsed: ParsedRows, chat_template: ChatTemplate, tokenizer: TextTokenizer, *, rows: int, colour: bool,
     include_eos: bool = True,
 ) -> Iterator[str]:  # fmt: skip
-    """The first rows."""
-    for row in (*parsed.conversations, *parsed.preferences)[:rows]:
+    """The first rows; of several sources at least one of each, up to eight, with its name above it."""
+    all_rows = (*parsed.conversations, *parsed.preferences)
+    firsts: dict[str, int] = {}
+    for number, row in enumerate(all_rows):
+        firsts.setdefault(row_source(row), number)
+    shown = dict.fromkeys([*firsts.values()][:_MOST_SOURCES] if rows and len(firsts) > 1 else ())
+    shown |= dict.fromkeys(range(min(rows - len(shown), len(all_rows))))
+    for number in sorted(shown):
+        row = all_rows[number]
+        if len(firsts) > 1:
+            yield f"-- {visible(row_source(row)) or 'no source named'} --"
         yield from render_row(row, chat_template, tokenizer, colour=colour, include_eos=include_eos)
         yield ""
 
@@ -170,6 +200,7 @@ def report_lines(parsed: ParsedRows, report: PreflightReport) -> Iterator[str]:
     """What was found in all rows, those left out among them."""
     totals = f"{count_of(len(parsed.conversations), 'conversation')}, {count_of(len(parsed.preferences), 'preference')}"
     yield f"{totals}; {report.tokens:,} tokens, {report.learnt / max(1, report.tokens):.0%} of them learnt"
+    yield from _source_lines(report)
     for reason, count in parsed.rejected.most_common():
         number, example = parsed.examples[reason]
         yield f"left out: {count:,} with {reason}, such as row {number}: {example}"
@@ -177,3 +208,18 @@ def report_lines(parsed: ParsedRows, report: PreflightReport) -> Iterator[str]:
         yield f"fault: {count_of(count, 'text')} {name}"
     for name, count in report.notes.most_common():
         yield "note: " + (name if name == _SAME_ID else f"{count_of(count, 'text')} {name}")
+
+
+def _source_lines(report: PreflightReport) -> Iterator[str]:
+    """What there is of each source, the largest first; nothing of a single one."""
+    if len(report.sources) < 2:
+        return
+    by_size = sorted(report.sources.items(), key=lambda pair: -pair[1].tokens)
+    for name, own in by_size[:_MOST_SOURCES]:
+        title, share = visible(name) or "no source named", own.tokens / max(1, report.tokens)
+        yield (
+            f"    {title}: {count_of(own.rows, 'row')}, {own.tokens:,} tokens ({share:.0%} of all), "
+            f"{own.learnt / max(1, own.tokens):.0%} of them learnt"
+        )
+    if len(by_size) > _MOST_SOURCES:
+        yield f"    and {count_of(len(by_size) - _MOST_SOURCES, 'source')} more"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -99,7 +100,7 @@ def train_reward(
     batches = PreferenceBatches(
         train_set.preferences, size=settings.batch_size, epochs=settings.epochs, seed=settings.seed,
         pad=tokenizer.pad_id, length=context, share_prompt=settings.share_prompt, steps=settings.steps,
-        ranks=settings.layout.data,
+        ranks=settings.layout.data, drop_last=settings.dataloader_drop_last,
     )  # fmt: skip
     if settings.early_stop and not (test_preferences or ranked[train_size:]):
         raise SettingsError("early_stop needs preferences that only test; raise held_out_share, or leave it out")
@@ -113,7 +114,8 @@ def train_reward(
     validation = None
     if settings.eval_by_epoch or settings.early_stop or settings.eval_steps:
         measure = partial(ranking_figures, ranked=test_set, pad=tokenizer.pad_id, **options)
-        validation = Validation(work, trainable, batches, measure, settings)
+        held_out_sources = [test_preferences[encoded.row].prompt.source for encoded in test_set]
+        validation = Validation(work, trainable, batches, measure, settings, held_out_sources)
     loss = ranking_loss(margins, cross_attention=settings.cross_attention)
     steps, lr = finetune(work, trainable, batches, loss=loss, settings=settings, validation=validation)
     trainable.save(tokenizer, kind="reward")
@@ -131,6 +133,7 @@ def train_reward(
                 "weak": len(all_preferences) - len(ranked),
             },
             notes=notes,
+            sources=dict(Counter(ranked[encoded.row].prompt.source for encoded in batches.preferences)),
             flops=batches.training_flops(trainable.shape, len(steps), scores=True),
         )
     )

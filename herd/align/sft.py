@@ -74,26 +74,17 @@ def sft(
     conversations = read_dialogues(dialogues)
     chat_template = chat_template_of(tokenizer)
     notes = check_trainable(ParsedRows(conversations), chat_template, tokenizer, length)
-    held_out_texts = _held_out_texts(held_out, chat_template, length, settings)
+    held_out_texts, held_out_sources = _held_out_texts(held_out, chat_template, length, settings)
     trainable = load_for_finetuning(work, base.path, settings)
     batches = DialogueBatches(
-        conversations,
-        chat_template,
-        length=length,
-        rows=settings.batch_size,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        pad=tokenizer.pad_id,
-        repeats=settings.repeats,
-        replay=replay,
-        steps=settings.steps,
-        ranks=settings.layout.data,
-    )
+        conversations, chat_template, length=length, rows=settings.batch_size, epochs=settings.epochs,
+        seed=settings.seed, pad=tokenizer.pad_id, repeats=settings.repeats, replay=replay, steps=settings.steps,
+        ranks=settings.layout.data, drop_last=settings.dataloader_drop_last,
+    )  # fmt: skip
     validation = None
     if held_out_texts:
-        validation = Validation(
-            work, trainable, batches, _loss_on(held_out_texts, tokenizer.pad_id, settings), settings
-        )
+        measure = _loss_on(held_out_texts, tokenizer.pad_id, settings)
+        validation = Validation(work, trainable, batches, measure, settings, held_out_sources)
     steps, lr = finetune(work, trainable, batches, loss=next_token_loss, settings=settings, validation=validation)
     trained_tokens = batches.tokens * len(steps) // len(batches) if settings.early_stop else batches.tokens
     trainable.save(tokenizer, kind="chat")
@@ -136,20 +127,22 @@ def sft(
 
 def _held_out_texts(
     held_out: Dialogues | None, chat_template: ChatTemplate, length: int, settings: SftSettings
-) -> list[InputsTargets]:
-    """What is measured by epoch, of the dialogues that fit as training's have to; nothing without `held_out`."""
+) -> tuple[list[InputsTargets], list[str]]:
+    """What is measured by epoch, of the dialogues that fit as training's have to, and their sources; nothing without
+    `held_out`."""
     if held_out is None:
         if settings.early_stop:
             raise SettingsError(
                 "early_stop keeps the best epoch on held-out dialogues and there are none; give some, "
                 "`sft(base, dialogues, held_out=..., settings=...)`, or leave early_stop out"
             )
-        return []
-    encoded = [chat_template.encode(conversation) for conversation in read_conversations(held_out.path)]
-    texts = [inputs_and_targets(row) for row in encoded if len(row) - 1 <= length and any(row.loss_mask)]
-    if not texts:
-        raise DataError(f"none of {len(encoded)} held-out dialogues fits into {length} tokens; set a longer `length`")
-    return texts
+        return [], []
+    rows = list(read_conversations(held_out.path))
+    encoded = [(chat_template.encode(row), row.source) for row in rows]
+    fitting = [(row, source) for row, source in encoded if len(row) - 1 <= length and any(row.loss_mask)]
+    if not fitting:
+        raise DataError(f"none of {len(rows)} held-out dialogues fits into {length} tokens; set a longer `length`")
+    return [inputs_and_targets(row) for row, _ in fitting], [source for _, source in fitting]
 
 
 def _loss_on(

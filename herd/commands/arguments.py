@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from herd.core.errors import SettingsError, did_you_mean
+from herd.core.names import source_name
 
 if TYPE_CHECKING:
     from herd.corpus.columns import TextColumns
@@ -185,6 +186,15 @@ def _by_source(option: str, texts: Sequence[str], sources: Collection[str]) -> d
     return values
 
 
+def _named_source(text: str) -> re.Match[str] | None:
+    return None if "://" in text.partition("=")[0] or Path(text).exists() else _NAMED_SOURCE.fullmatch(text)
+
+
+def has_source_name(text: str) -> bool:
+    """Whether it is `NAME=PATH` and no path or address of its own."""
+    return _named_source(text) is not None
+
+
 def sources_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Paths, folders, patterns and addresses by the source they are of, paths made absolute.
 
@@ -195,8 +205,7 @@ def sources_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     by_name: dict[str, list[str]] = {}
     unnamed: list[str] = []
     for text in texts:
-        match = None if "://" in text.partition("=")[0] or Path(text).exists() else _NAMED_SOURCE.fullmatch(text)
-        if match:
+        if match := _named_source(text):
             by_name.setdefault(match[1], []).append(_absolute(match[2]))
         elif text not in unnamed:
             unnamed.append(text)
@@ -223,21 +232,10 @@ def _by_own_name(texts: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         together = beside.get(Path(text).parent, [])
         if text in together and len(together) > MAX_SOURCES_OF_A_FOLDER:
             folder = str(Path(text).parent)
-            by_name.setdefault(_own_name(str(Path(folder).absolute())), {})[folder] = together
+            by_name.setdefault(source_name(str(Path(folder).absolute())), {})[folder] = together
         else:
-            by_name.setdefault(_own_name(text), {})[text] = [text]
+            by_name.setdefault(source_name(text), {})[text] = [text]
     return by_name
-
-
-def _own_name(text: str) -> str:
-    """What a folder, file, pattern or address is called, as a source is."""
-    parts = [part for part in text.rstrip("/").split("/") if part and not set(part) & set("*?[")]
-    last = parts[-1] if parts else ""
-    if last in ("", ".", "..") and "://" not in text:
-        last = Path(text).resolve().name
-    is_folder = "://" not in text and Path(text).is_dir()
-    stem = last if is_folder else last.lstrip(".").partition(".")[0]
-    return re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-") or "text"
 
 
 def _absolute(path: str) -> str:

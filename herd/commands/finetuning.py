@@ -10,14 +10,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from herd.commands.arguments import amount, bounded_number
+from herd.commands.arguments import (
+    ASSUMED_MACHINE,
+    amount,
+    bounded_number,
+    has_source_name,
+    named_machine,
+    sources_of,
+)
 from herd.commands.job import add_job_options, run_job
+from herd.commands.plan import by_title, training_lines
 from herd.core.errors import DataError, SettingsError
 from herd.core.terminal import colour_stream
 
 if TYPE_CHECKING:
     from herd.align.columns import ParsedRows
+    from herd.align.step_counts import StepCount
     from herd.core.recipe import Recipe
+    from herd.recipes.own_rows import RowFiles
     from herd.tokens.tokenizer import TextTokenizer
 
 RowsSetting = Literal["dialogues", "preferences"]
@@ -29,7 +39,9 @@ _LORA_LR = 10  # times the rate of full training; Schulman et al. 2025 (LoRA Wit
 def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
     """rows: what the files hold."""
     parser.add_argument("model", type=Path, help="folder of a model, or of a run for its newest")
-    parser.add_argument("files", nargs="+", metavar="rows", help=rows)
+    parser.add_argument(
+        "files", nargs="+", metavar="[NAME=]ROWS", help=f"{rows}; named, their results are shown by these names"
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--lora",
@@ -43,8 +55,9 @@ def add_finetuning_options(parser: argparse.ArgumentParser, rows: str) -> None:
     length.add_argument("--steps", type=amount, help="so many steps, over as many epochs as they take")
     parser.add_argument("--learning-rate", type=bounded_number(0.0), help="the peak (default: by the model's size)")
     parser.add_argument("--batch-size", type=amount, help="rows a step")
+    parser.add_argument("--drop-last", action="store_true", help="leave unread what does not fill a batch")
     parser.add_argument(
-        "--held-out", nargs="+", default=[], metavar="FILE", help="rows that are measured and never learnt"
+        "--held-out", nargs="+", default=[], metavar="[NAME=]ROWS", help="rows that are measured and never learnt"
     )
     parser.add_argument(
         "--held-out-share", type=bounded_number(0.0, 1.0), help="of the prompts, without --held-out (default: 0.1)"
@@ -81,12 +94,13 @@ def finetune_rows(
 
     folder = _model_folder(options)
     numbers: dict[str, Any] = {"title": f"{stage} of {folder_name(options.model)}", "model": str(folder.resolve())}
-    numbers[rows] = _paths(options.files)
+    numbers[rows] = _named_paths(options.files)
     if options.chat_template:
         numbers["chat_template"] = options.chat_template
-    for name in ("held_out", "tests"):
-        if getattr(options, name):
-            numbers[name] = _paths(getattr(options, name))
+    if options.held_out:
+        numbers["held_out"] = _named_paths(options.held_out)
+    if options.tests:
+        numbers["tests"] = _paths(options.tests)
     if options.held_out_share is not None:
         numbers["held_out_share"] = options.held_out_share
     numbers[stage] = {**stage_numbers(options, folder, lr_share), **_shared_batch(options, stage), **own}
@@ -98,6 +112,7 @@ def finetune_rows(
         run_folder(options),
         options,
         before=partial(_before, options=options, folder=folder, stage=stage, rows=rows),
+        count_rows=False,  # they are read only once, where they are shown
     )
 
 
@@ -110,8 +125,9 @@ def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage:
     """Shows rows with their mask, and how many steps they make."""
     settings = getattr(recipe.settings, stage)
     include_eos = getattr(settings, "include_eos", True)
+    files: RowFiles = getattr(recipe.settings, rows)
     data = shown_rows(
-        folder, options.files, options.rows, kind=rows, chat_template=options.chat_template or "",
+        folder, files, options.rows, kind=rows, chat_template=options.chat_template or "",
         include_eos=include_eos,
     )  # fmt: skip
     if stage == "reward":
@@ -121,35 +137,56 @@ def _before(recipe: Recipe, *, options: argparse.Namespace, folder: Path, stage:
     if len(data.conversations) + len(data.preferences) > _MOST_COUNTED:
         print("so many rows are not counted into steps here; the first stages say how many are held out and learnt")
         return
-    for line in _step_lines(recipe.settings, settings, data, folder, options.chat_template or ""):
+    for line in _cost_lines(
+        recipe, _counted(recipe.settings, settings, data, folder, options.chat_template or ""), options
+    ):
         print(line)
 
 
-def _step_lines(own: Any, settings: Any, data: ParsedRows, folder: Path, chat_template: str) -> Iterator[str]:
+def _cost_lines(recipe: Recipe, counted: StepCount, options: argparse.Namespace) -> Iterator[str]:
+    """How many rows are learnt, in how many steps, and what that takes."""
+    from herd.core.settings import build
+    from herd.core.stage import walk
+    from herd.core.titles import plan_titles
+    from herd.model.config import read_shape
+    from herd.recipes.tuning_costs import forecast_tuning
+    from herd.recipes.tuning_plans import TUNING_SETTINGS, PlannedFinetuning
+    from herd.run.worker import RunFolder
+    from herd.train.machines import load_machine
+
+    yield from counted.lines()
+    named, run, shape = named_machine(options), run_folder(options), read_shape(_model_folder(options))
+    (plan,) = (plan for plan in walk(recipe.plan()) if plan.stage.name in TUNING_SETTINGS)
+    settings = build(TUNING_SETTINGS[plan.stage.name], plan.settings["settings"], where=plan.key)
+    forecast = forecast_tuning(
+        PlannedFinetuning(plan, settings, shape, counted), named or load_machine(ASSUMED_MACHINE),
+        artifacts=RunFolder(run).artifacts,
+    )  # fmt: skip
+    yield from by_title(training_lines([forecast], run, named, with_counts=False), plan_titles([plan]))
+
+
+def _counted(own: Any, settings: Any, data: ParsedRows, folder: Path, chat_template: str) -> StepCount:
     """How many rows are learnt, in how many steps. own: the settings of the recipe, settings: those of its training."""
     from herd.align.columns import ParsedRows, load_rows
     from herd.align.contamination import HeldOutQuestions, drop_contaminated
     from herd.align.step_counts import count_steps
     from herd.model.config import read_shape
-    from herd.recipes.own_rows import AT_LEAST
+    from herd.recipes.own_rows import AT_LEAST, NamedFiles
     from herd.tokens.jinja import chat_template_of
 
-    tests, held_out = ParsedRows(), ParsedRows() if own.held_out else None
+    tests = ParsedRows()
     for file in own.tests:
         tests.add(load_rows(file, "test"))
-    for file in own.held_out:
-        assert held_out is not None
-        held_out.add(load_rows(file, "test"))
+    held_out = NamedFiles.of(own.held_out).read("rows", "test") if own.held_out else None
     questions = HeldOutQuestions(tests.conversations)
     for rows in (data, held_out) if own.tests else ():
         if rows is not None:
             drop_contaminated(rows, questions)
     text = _tokenizer(folder, chat_template)
-    counted = count_steps(
+    return count_steps(
         data, settings, chat_template_of(text), text, read_shape(folder).max_seq_len, held_out=held_out,
         held_out_share=own.held_out_share, at_least=AT_LEAST,
     )  # fmt: skip
-    yield from counted.lines()
 
 
 def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) -> dict[str, Any]:
@@ -162,6 +199,8 @@ def stage_numbers(options: argparse.Namespace, folder: Path, lr_share: float) ->
     numbers: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
     if options.early_stop:
         numbers["early_stop"] = True
+    if not options.drop_last:
+        numbers["dataloader_drop_last"] = False
     several = (options.gpus or 1) > 1
     rank = options.lora or (_LORA_RANK if count > _LORA_ABOVE and not several and not options.full else None)
     if rank:
@@ -191,23 +230,24 @@ def _shared_batch(options: argparse.Namespace, stage: str) -> dict[str, int]:
 
 
 def shown_rows(
-    folder: Path, files: Sequence[str], rows: int, *, tests: Path | None = None,
+    folder: Path, files: RowFiles, rows: int, *, tests: Path | None = None,
     kind: Literal["", "dialogues", "preferences"] = "", chat_template: str = "", include_eos: bool = True,
 ) -> ParsedRows:  # fmt: skip
-    """All rows of the files, after the first of them were shown as the model in `folder` would read them, with what is
-    learnt. kind: `dialogues` or `preferences` alone. include_eos: whether what ends answers of pairs is learnt. Raises
-    DataError when there is none of the kind, and when some must not be trained on."""
-    from herd.align.columns import ParsedRows, load_rows
+    """All rows of the files, after the first of them, and one of each source at least, were shown as the model in
+    `folder` would read them, with what is learnt. files: by name, or a list. kind: `dialogues` or `preferences` alone.
+    include_eos: whether what ends answers of pairs is learnt. Raises DataError when there is none of the kind, and when
+    some must not be trained on."""
+    from herd.align.columns import load_rows
     from herd.align.contamination import HeldOutQuestions
     from herd.align.preflight import inspect_rows, preview_lines, report_lines
     from herd.model.config import read_shape
+    from herd.recipes.own_rows import NamedFiles
     from herd.tokens.jinja import chat_template_of
 
-    data = ParsedRows()
-    for file in files:
-        data.add(load_rows(file, kind=kind or "rows"))
+    named = NamedFiles.of(files)
+    data = named.read(kind or "rows")
     if kind:
-        _only(data, kind, files)
+        _only(data, kind, named.files)
     text = _tokenizer(folder, chat_template)
     form, context = chat_template_of(text), read_shape(folder).max_seq_len
     for line in preview_lines(data, form, text, rows=rows, colour=sys.stdout.isatty(), include_eos=include_eos):
@@ -257,6 +297,13 @@ def _model_folder(options: argparse.Namespace) -> Path:
             f"{options.model} is a file; `herd import {options.model} {name}` makes a folder of it first"
         )
     return model_in(options.model)
+
+
+def _named_paths(texts: Sequence[str]) -> list[str] | dict[str, list[str]]:
+    """The files by their names where one has a name; else a list, of which rows may name their sources themselves."""
+    if not any(map(has_source_name, texts)):
+        return _paths(texts)
+    return {name: _paths(paths) for name, paths in sources_of(texts).items()}
 
 
 def _paths(files: Sequence[str]) -> list[str]:

@@ -46,12 +46,14 @@ def run_job(
     folder: Path,
     options: argparse.Namespace,
     before: Callable[[Recipe], None] = lambda recipe: None,
+    *,
+    count_rows: bool = True,
 ) -> None:
     """Runs `preset` with `numbers` laid over it, and writes the recipe as FOLDER/recipe.yaml for `herd run`.
 
     The same command goes on with what is made; where its numbers are others, what differs is told and the recipe of
     before is kept under another name. before: is shown the recipe first, and may refuse it; nothing is written
-    until then. Raises SettingsError.
+    until then. count_rows: whether the plan reads rows for what fine-tuning takes; `before` may. Raises SettingsError.
     """
     from herd.core.recipe import parse_override, recipe_from
     from herd.core.settings import merge_settings, write_yaml
@@ -72,7 +74,8 @@ def run_job(
     # Of one line, whatever the arguments hold.
     command = " ".join(shlex.join(["herd", *sys.argv[1:]]).split())
     text = f"# {command}\n{write_yaml(values)}"
-    for line in (*told, *plan_lines(required_plans(recipe.plan(), options.until), folder, named_machine(options))):
+    plans = required_plans(recipe.plan(), options.until)
+    for line in (*told, *plan_lines(plans, folder, named_machine(options), count_rows=count_rows)):
         print(line)
     before(recipe)
     if options.dry_run:

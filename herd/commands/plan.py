@@ -25,6 +25,7 @@ from herd.core.terminal import count_of
 
 if TYPE_CHECKING:
     from herd.core.stage import Plan
+    from herd.recipes.costing import StageForecast
     from herd.train.machines import Machine
 
 _KEY = re.compile(r"\b\w+-[0-9a-f]{12}\b")
@@ -35,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_scale(parser)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--yaml", action="store_true", help="print all numbers, as a file for herd run")
-    output.add_argument("--json", action="store_true", help="print what pre-training takes as JSON")
+    output.add_argument("--json", action="store_true", help="print what training takes as JSON")
     parser.add_argument(
         "--estimate",
         action="store_true",
@@ -95,17 +96,19 @@ def plan_lines(
     *,
     mfu: float | None = None,
     law: Path | None = None,
+    count_rows: bool = True,
 ) -> Iterator[str]:
     """Every stage of a run and whether it is made, then what training will take, of which text, and what loss to
     expect. machine: the devices; H100s when absent, which is said then. law: of another run; the recipe's own when
-    absent and made."""
+    absent and made. count_rows: whether rows are read for what fine-tuning takes."""
     from herd.core.artifacts import is_complete
     from herd.core.extras import missing_words
     from herd.core.stage import missing_packages
     from herd.core.titles import plan_titles
     from herd.pretrain.planning import text_lines
-    from herd.recipes.costing import expected_losses, forecast_costs, forecast_lines, whole_model_notes
+    from herd.recipes.costing import expected_losses, forecast_costs, whole_model_notes
     from herd.recipes.repeated_text import doubtful_lines, estimated_text_lines
+    from herd.recipes.tuning_costs import forecast_tunings
     from herd.run.worker import RunFolder
     from herd.scaling.cost import loss_line
     from herd.train.machines import load_machine
@@ -119,21 +122,39 @@ def plan_lines(
         yield f"{'made ' if is_made else 'to do'}  {titles[plan.key]:{width}}  {plan.key:34} {kind:12} {inputs}"
     if missing := missing_packages(plans):
         yield missing_words(missing)
-    is_named = machine is not None
-    machine, artifacts = machine or load_machine(ASSUMED_MACHINE), RunFolder(folder).artifacts
+    named, artifacts = machine, RunFolder(folder).artifacts
+    machine = named or load_machine(ASSUMED_MACHINE)
     forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=mfu)
-    if forecasts and not is_named:
-        yield (
-            "times and costs are for H100s, as no device was named (--machine NAME); `herd plan FILE --estimate` tries "
-            "what they are here"
-        )
-    yield from by_title(forecast_lines(forecasts, machine, artifacts, gpu_advice=is_named), titles)
-    yield from by_title(whole_model_notes(plans, forecasts, machine), titles)
+    tunings = forecast_tunings(plans, machine, artifacts=artifacts, mfu=mfu) if count_rows else []
+    yield from by_title(training_lines([*forecasts, *tunings], folder, named), titles)
+    yield from by_title(whole_model_notes(plans, [*forecasts, *tunings], machine), titles)
     yield from by_title(text_lines(plans, artifacts), titles)
     yield from by_title(estimated_text_lines(forecasts, artifacts), titles)
     yield from by_title(doubtful_lines(forecasts, artifacts), titles)
     for key, expected in expected_losses(plans, forecasts, artifacts, law).items():
         yield f"{titles[key]}: {loss_line(expected)}"
+
+
+def training_lines(
+    forecasts: Sequence[StageForecast], folder: Path, machine: Machine | None = None, *, with_counts: bool = True
+) -> Iterator[str]:
+    """What trainings take, stages by their keys. machine: as `plan_lines` has it, and that of the forecasts.
+    with_counts: how many rows fine-tunings learn, too."""
+    from herd.pretrain.planning import PlannedTraining
+    from herd.recipes.costing import forecast_lines
+    from herd.recipes.tuning_costs import count_lines
+    from herd.run.worker import RunFolder
+    from herd.train.machines import load_machine
+
+    if forecasts and machine is None:
+        tried = "; `herd plan FILE --estimate` tries what they are here"
+        can_try = any(isinstance(forecast.training, PlannedTraining) for forecast in forecasts)
+        yield f"times and costs are for H100s, as no device was named (--machine NAME){tried if can_try else ''}"
+    yield from count_lines(forecasts if with_counts else ())
+    yield from forecast_lines(
+        forecasts, machine or load_machine(ASSUMED_MACHINE), RunFolder(folder).artifacts,
+        gpu_advice=machine is not None,
+    )  # fmt: skip
 
 
 def by_title(lines: Iterable[str], titles: Mapping[str, str]) -> Iterator[str]:
@@ -146,12 +167,14 @@ def _print_json(plans: Sequence[Plan], folder: Path, machine: Machine, options: 
     from dataclasses import asdict
 
     from herd.recipes.costing import expected_losses, forecast_costs
+    from herd.recipes.tuning_costs import forecast_tunings
     from herd.run.worker import RunFolder
 
     artifacts = RunFolder(folder).artifacts
     forecasts = forecast_costs(plans, machine, artifacts=artifacts, mfu=options.mfu)
     losses = expected_losses(plans, forecasts, artifacts, options.law)
-    rows = [forecast.to_row() | {"expected_loss": losses.get(forecast.key)} for forecast in forecasts]
+    tunings = forecast_tunings(plans, machine, artifacts=artifacts, mfu=options.mfu)
+    rows = [forecast.to_row() | {"expected_loss": losses.get(forecast.key)} for forecast in (*forecasts, *tunings)]
     print(json.dumps({"machine": asdict(machine), "trainings": rows}, indent=1))
 
 

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     if options.mask is not None:
         from herd.serve.folders import model_in
 
-        shown_rows(model_in(options.mask, reward=True), [options.artifact], options.rows, tests=options.tests)
+        shown_rows(model_in(options.mask, reward=True), (options.artifact,), options.rows, tests=options.tests)
         return
     if options.json:
         from herd.core.terminal import json_line

@@ -108,13 +108,24 @@ class ValidationPoint:
     figures: Mapping[str, Interval]
 
 
-@results.add(version=1)
+@dataclass(frozen=True)
+class SourceFigures:
+    """Held-out examples of one source: figures by name before training and of the kept model, and their changes, paired
+    over examples."""
+
+    examples: int
+    before: Mapping[str, Interval]
+    kept: Mapping[str, Interval]
+    changes: Mapping[str, Interval]
+
+
+@results.add(version=2, upgrades={1: fields_added})
 @dataclass(frozen=True)
 class ValidationCurve:
     """Held-out examples, measured before and in the course of fine-tuning. metric: the figure by which the best model
     is told, the lower the better. best: the step after which it was lowest; kept: after which the model is as it was
     written. stopped_early: whether training ended before its time. changes: of each figure, from before training to the
-    kept model, paired over examples."""
+    kept model, paired over examples. sources: by the source of the examples; nothing where all are of one."""
 
     points: tuple[ValidationPoint, ...]
     metric: str
@@ -123,6 +134,7 @@ class ValidationCurve:
     kept: int
     stopped_early: bool
     changes: Mapping[str, Interval]
+    sources: Mapping[str, SourceFigures] = field(default_factory=dict)
 
     def point(self, step: int) -> ValidationPoint:
         """What was measured last by then."""

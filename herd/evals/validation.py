@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from herd.core.artifacts import atomic_write
 from herd.core.stage import Work
-from herd.core.terminal import count_of
+from herd.core.terminal import count_of, visible
 from herd.evals.intervals import Interval, paired_share_gain, ratio_mean, wilson
-from herd.evals.results import ValidationCurve, ValidationPoint
+from herd.evals.results import SourceFigures, ValidationCurve, ValidationPoint
 from herd.model.collectives import RankGroup
 from herd.train.checkpoint import Saver, checkpoints, restore_weights
 from herd.train.log import Step
@@ -22,6 +22,7 @@ from herd.train.session import TrainingSession
 from herd.train.settings import FinetuneSettings
 
 VALIDATION_FILE, _BEST = "validation.jsonl", "best"
+_MOST_SOURCES = 4  # that a headline names
 _MAX_EPOCHS = 100  # after which is measured
 METRIC = "loss"  # by which the best model is told; lower is better
 _SHARES = ("accuracy",)  # figures whose examples are right or wrong
@@ -48,6 +49,10 @@ class ExampleFigures:
     def of_values(cls, values: Sequence[float]) -> ExampleFigures:
         """Of examples that have one value each."""
         return cls(values, [1.0] * len(values))
+
+    def select(self, numbers: Sequence[int]) -> ExampleFigures:
+        """Those of some examples."""
+        return ExampleFigures([self.sums[n] for n in numbers], [self.counts[n] for n in numbers])
 
     @property
     def mean(self) -> float:
@@ -92,7 +97,8 @@ class Validation:
     that is smaller than a batch is read to its end with every step.
 
     measure: figures of the held-out examples by name, METRIC among them, of the model it is given; the same examples in
-    one order each time, and on every rank the same. What is decided follows from steps and weights alone, so that a run
+    one order each time, and on every rank the same. sources: of the examples, in that order, where figures are wanted
+    by source. What is decided follows from steps and weights alone, so that a run
     that was killed goes on to the same curve and the same weights. The model before training is measured and never
     counts as the best: a reward model, for one, knows nothing then.
     """
@@ -104,8 +110,10 @@ class Validation:
         epochs: Epochs,
         measure: Callable[[Any], Mapping[str, ExampleFigures]],
         settings: FinetuneSettings,
+        sources: Sequence[str] = (),
     ) -> None:
         self._work, self._session, self._epochs, self._measure = work, session, epochs, measure
+        self._sources = sources
         self._early_stop, self._patience = settings.early_stop, settings.patience
         ends, every = epochs.epoch_ends, settings.eval_steps
         self._steps = {*_spread(ends), *(range(every, ends[-1], every) if every else ())}
@@ -164,6 +172,7 @@ class Validation:
             kept=kept.step,
             stopped_early=self._early_stop and last.step < self._epochs.epoch_ends[-1],
             changes={name: figure.change_to(kept.figures[name], name) for name, figure in first.figures.items()},
+            sources=figures_by_source(self._sources, first.figures, kept.figures),
         )
 
     @property
@@ -212,6 +221,28 @@ class Validation:
         return next(folder for folder in checkpoints(self._best_folder) if _step_of(folder) == step)
 
 
+def figures_by_source(
+    sources: Sequence[str], before: Mapping[str, ExampleFigures], kept: Mapping[str, ExampleFigures]
+) -> dict[str, SourceFigures]:
+    """Figures of the examples of each source, in the order of their first; nothing where all are of one."""
+    numbers: dict[str, list[int]] = {}
+    for number, source in enumerate(sources):
+        numbers.setdefault(source, []).append(number)
+    if len(numbers) < 2:
+        return {}
+    by_source: dict[str, SourceFigures] = {}
+    for source, own in numbers.items():
+        first = {name: figure.select(own) for name, figure in before.items()}
+        last = {name: figure.select(own) for name, figure in kept.items()}
+        by_source[source] = SourceFigures(
+            len(own),
+            {name: figure.interval(name) for name, figure in first.items()},
+            {name: figure.interval(name) for name, figure in last.items()},
+            {name: figure.change_to(last[name], name) for name, figure in first.items()},
+        )
+    return by_source
+
+
 def _spread(ends: Sequence[int]) -> list[int]:
     """At most so many of the ends of epochs, evenly apart, the last among them."""
     count = min(len(ends), _MAX_EPOCHS)
@@ -236,4 +267,11 @@ def validation_words(curve: ValidationCurve) -> str:
         words += f", epoch {kept.epoch:.3g} of {curve.points[-1].epoch:.3g} kept"
     elif curve.best != curve.kept:
         words += f", lowest after epoch {curve.point(curve.best).epoch:.3g}: early_stop would keep that"
-    return words + ("" if change.value < 0 else "; training did not lower it")
+    words += "" if change.value < 0 else "; training did not lower it"
+    rises = {name: own.changes[curve.metric] for name, own in curve.sources.items()}
+    worse = [
+        f"{visible(name) or 'no source named'} {rise.words('+.3f')}" for name, rise in rises.items() if rise.low > 0
+    ]
+    if worse and len(curve.sources) > 1:
+        words += f"; it rose on {', '.join(worse[:_MOST_SOURCES])}"
+    return words

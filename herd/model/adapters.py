@@ -24,7 +24,9 @@ from herd.core.errors import ArtifactError
 from herd.core.manifests import check_files
 from herd.core.model_files import ADAPTER_FILES
 from herd.core.settings import PositiveFloat, PositiveInt, settings
+from herd.model.sizes import Shape
 from herd.model.stored import save_file
+from herd.model.weight_names import weight_shapes
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES
 SCORE_WEIGHT = "score.weight"
@@ -93,6 +95,13 @@ def add_adapters(model: nn.Module, settings: LoraSettings) -> None:
     for parent, name, child in _matrices(model, nn.Linear):
         if name in targets:
             setattr(parent, name, LoraLinear(child, settings.rank, settings.alpha / settings.rank))
+
+
+def num_adapter_params(shape: Shape, settings: LoraSettings) -> int:
+    """How many numbers the adapters of a model of `shape` have."""
+    targets = {f".{_PLACES[name][0]}.weight" for name in settings.target_modules}
+    sizes = (size for name, size in weight_shapes(shape).items() if any(name.endswith(target) for target in targets))
+    return settings.rank * sum(map(sum, sizes))
 
 
 def initial_adapters(model: nn.Module, *, seed: int) -> dict[str, Tensor]:

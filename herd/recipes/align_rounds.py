@@ -33,12 +33,10 @@ from herd.corpus.stages import curate
 from herd.evals.stages import EvaluationSettings, evaluate_model
 from herd.judge.verifiers import verifiers
 from herd.recipes import recipes
+from herd.recipes.own_rows import RowFiles
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 from herd.tokens.stages import pack
-
-# Files of rows; by the name of a source, which then counts in the place of what rows say.
-RowFiles = tuple[str, ...] | dict[str, tuple[str, ...]]
 
 
 @settings

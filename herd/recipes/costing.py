@@ -12,9 +12,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from herd.align.dpo import DpoSettings
-from herd.align.reward import RewardSettings
-from herd.align.sft import SftSettings
 from herd.core.artifacts import is_complete
 from herd.core.settings import build
 from herd.core.stage import Plan
@@ -22,6 +19,7 @@ from herd.core.terminal import count_of
 from herd.corpus.sources import planned_text_tokens
 from herd.model.sizes import Shape
 from herd.pretrain.planning import PlannedTraining, bytes_words, measured_words, planned_trainings, shape_of
+from herd.recipes.tuning_plans import TUNING_SETTINGS, PlannedFinetuning
 from herd.recipes.whole_models import whole_model
 from herd.scaling.cost import expected_loss
 from herd.train.cost import CARD_UTILIZATION, FAILURES_PER_DEVICE_DAY, Cost, Speed, TrainingJob, cost, usable_bytes
@@ -29,13 +27,8 @@ from herd.train.layout import TrainableParams, can_interleave
 from herd.train.log import METRICS_FILE, read_steps
 from herd.train.machines import Machine
 from herd.train.memory import DeviceMemory, DtypeName, training_memory
-from herd.train.settings import FinetuneSettings
+from herd.train.settings import TrainingSettings
 
-_FINETUNING: dict[str, type[FinetuneSettings]] = {
-    "sft": SftSettings,
-    "dpo": DpoSettings,
-    "train_reward": RewardSettings,
-}
 # Forward and backward pass of a layer, in some hundred launches of about 10 microseconds: less work than this waits for
 # launches, and no share of a device's peak says how long that takes.
 _LAYER_SECONDS = 1e-3
@@ -46,7 +39,7 @@ class StageForecast:
     """What a training will take. costs: of each size of batch, in the order of the run. steps: of all. notes: what
     stands in its way, or was taken for granted."""
 
-    training: PlannedTraining
+    training: PlannedTraining | PlannedFinetuning
     costs: tuple[Cost, ...]
     steps: int
     notes: tuple[str, ...] = ()
@@ -168,14 +161,7 @@ def _forecast(
     notes: list[str] = []
     if training.epochs is not None:
         notes.append("how many tokens is guessed from the bytes of the files, before any text is left out")
-    fullest = max(part.memory.total for part in costs)
-    if usable_bytes(machine.memory_bytes) < fullest <= machine.memory_bytes:
-        notes.append("fits only just, with less than buffers and fragments usually take")
-    if not all(part.fits for part in costs):
-        mend = (
-            "a larger layout or shorter rows" if training.settings.recompute is True else "recompute, or more devices"
-        )
-        notes.append(f"does not fit into {machine.memory_bytes / 1e9:.0f} GB a device; take {mend}")
+    notes += fit_notes(costs, training.settings, training.shape, machine)
     for part in costs:
         count = part.job.micro_batches(layout, own or 1)
         if layout.chunks > 1 and not can_interleave(count, layout.pipeline):
@@ -186,10 +172,20 @@ def _forecast(
             notes.append(
                 f"{count} micro-batches do not fill {layout.pipeline} stages; take fewer data or pipeline ranks"
             )
-    if any(job.dtype == "fp32" for job in training_jobs(training)) and training.shape.num_params > _LARGE:
-        notes.append(_FP32_NOTE)
     forecast = StageForecast(training, tuple(costs), training.steps)
     return replace(forecast, notes=(*_whole_notes(training.plan, training.shape, machine, "bf16", forecast), *notes))
+
+
+def fit_notes(costs: Sequence[Cost], s: TrainingSettings, shape: Shape, machine: Machine) -> Iterator[str]:
+    """Whether a training fits into a device, and whether it would be much faster in another type."""
+    fullest = max(part.memory.total for part in costs)
+    if usable_bytes(machine.memory_bytes) < fullest <= machine.memory_bytes:
+        yield "fits only just, with less than buffers and fragments usually take"
+    if not all(part.fits for part in costs):
+        mend = "a larger layout or shorter rows" if s.recompute is True else "recompute, or more devices"
+        yield f"does not fit into {machine.memory_bytes / 1e9:.0f} GB a device; take {mend}"
+    if s.dtype == "fp32" and shape.num_params > _LARGE:
+        yield _FP32_NOTE
 
 
 _FP32_NOTE = "its products are in fp32; dtype: bf16 and compile: true are many times as fast on a GPU"
@@ -213,7 +209,7 @@ def whole_model_notes(plans: Sequence[Plan], trained: Sequence[StageForecast], m
 
 def _state_notes(plan: Plan, shape: Shape, machine: Machine) -> Iterator[str]:
     """Of fine-tuning, whose rows nobody has counted: whether what it holds without them fits."""
-    kind = _FINETUNING.get(plan.stage.name)
+    kind = TUNING_SETTINGS.get(plan.stage.name)
     if kind is None:
         return
     s = build(kind, plan.settings["settings"], where=plan.key)
@@ -326,11 +322,13 @@ def forecast_lines(
                 f"{len(least)} of {len(forecasts)} trainings are too small to keep such a device busy, so that no more "
                 "is known than the least they take there; `herd plan --estimate` tries them here"
             )
+        tunings = any(isinstance(forecast.training, PlannedFinetuning) for forecast in forecasts)
+        what, above = ("training", "evaluation comes") if tunings else ("pre-training", "alignment and the corpus come")
         yield (
-            f"pre-training takes {'at least ' * bool(least)}{time_words(total)} of work one after another, "
+            f"{what} takes {'at least ' * bool(least)}{time_words(total)} of work one after another, "
             f"{sum(forecast.device_hours for forecast in forecasts):,.1f} device hours, "
             f"{sum(forecast.money for forecast in forecasts):,.0f} dollars, where it is not measured by estimate; "
-            "alignment and the corpus come on top"
+            f"{above} on top"
         )
         yield from _slower_line(forecasts)
 
@@ -384,7 +382,7 @@ def _training_lines(forecast: StageForecast, machine: Machine, artifacts: Path, 
         f"{bytes_words(machine.memory_bytes)} a device ({listed}){idle}; {steps}, "
         f"{forecast.tokens:,.0f} tokens, {forecast.flops:.2e} FLOPs: "
         f"{'at least ' * forecast.is_least}{time_words(forecast.days)}"
-        f"{measured_words(artifacts / forecast.key)}"
+        f"{measured_words(artifacts / forecast.key) if isinstance(forecast.training, PlannedTraining) else ''}"
     )
     if forecast.device_hours >= 1:
         yield (

@@ -10,17 +10,18 @@ from herd.core.artifacts import Report
 from herd.core.errors import SettingsError
 from herd.core.settings import Share, settings
 from herd.recipes import recipes
-from herd.recipes.own_rows import OwnRowsSettings, ready_text
+from herd.recipes.own_rows import OwnRowsSettings, RowFiles, ready_text
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 
 
 @settings
 class DialogueTuningSettings(OwnRowsSettings):
-    """dialogues: files of rows. texts: files of text by the name of their source, for `sft.replay`, and on which the
-    loss is measured before and after where `measure.loss_length` says so; text_held_out_share of them is never read."""
+    """dialogues: files of rows, by the name of their source or as a list. texts: files of text by the name of their
+    source, for `sft.replay`, and on which the loss is measured before and after where `measure.loss_length` says so;
+    text_held_out_share of them is never read."""
 
-    dialogues: tuple[str, ...]
+    dialogues: RowFiles
     texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     text_held_out_share: Share = 0.1
     sft: SftSettings

@@ -7,16 +7,16 @@ from herd.align.loading import load_pretrained
 from herd.core.artifacts import Report
 from herd.core.settings import settings
 from herd.recipes import recipes
-from herd.recipes.own_rows import OwnRowsSettings
+from herd.recipes.own_rows import OwnRowsSettings, RowFiles
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 
 
 @settings
 class PreferenceTuningSettings(OwnRowsSettings):
-    """preferences: files of rows, each with a better and a worse answer."""
+    """preferences: files of rows, each with a better and a worse answer, by the name of their source or as a list."""
 
-    preferences: tuple[str, ...]
+    preferences: RowFiles
     dpo: DpoSettings
 
     def __post_init__(self) -> None:

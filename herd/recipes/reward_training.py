@@ -8,17 +8,17 @@ from herd.core.artifacts import Report
 from herd.core.errors import SettingsError
 from herd.core.settings import settings
 from herd.recipes import recipes
-from herd.recipes.own_rows import OwnRowsSettings
+from herd.recipes.own_rows import OwnRowsSettings, RowFiles
 from herd.report.stages import write_report
 from herd.report.verdicts import Criteria
 
 
 @settings
 class RewardTrainingSettings(OwnRowsSettings):
-    """preferences: files of rows, each with a better and a worse answer. reward: its own `held_out_share` does not
+    """preferences: as `tune_on_preferences` takes them. reward: its own `held_out_share` does not
     count, since prompts are held out before."""
 
-    preferences: tuple[str, ...]
+    preferences: RowFiles
     reward: RewardSettings
 
     def __post_init__(self) -> None:

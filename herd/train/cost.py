@@ -38,7 +38,8 @@ _FULL = 0.92  # of a device's memory; the rest goes to buffers and fragments
 @dataclass(frozen=True)
 class TrainingJob:
     """What is to be trained: `tokens` in batches of `batch_tokens`, in sequences of `length`. dtype, recompute,
-    compiled, trainable: as `training_memory` takes them."""
+    compiled, trainable: as `training_memory` takes them. all_flops: where these are others than all weights take
+    forward and backward, as beside adapters."""
 
     shape: Shape
     tokens: float
@@ -48,10 +49,13 @@ class TrainingJob:
     recompute: Recompute = False
     compiled: bool = True
     trainable: TrainableParams | None = None
+    all_flops: float | None = None
 
     @property
     def flops(self) -> float:
         """All of them, with attention; 6 N D has neither attention nor the embedding's absence."""
+        if self.all_flops is not None:
+            return self.all_flops
         return self.tokens * self.shape.training_flops(self.length)
 
     @property

@@ -24,7 +24,8 @@ _EMPTY_PASSES = 1_000  # in a row: who draws one dialogue in a hundred passes co
 
 class DialogueBatches:
     """Conversations packed whole into rows of `length`, `rows` of them a step, for `epochs` passes, or for exactly
-    `steps` steps over as many passes as they take. ranks: that share a step.
+    `steps` steps over as many passes as they take. ranks: that share a step. drop_last: whether the rows of the last
+    pass that fill no step are left unread; else they make a smaller one, of as many as ranks share evenly.
 
     repeats: how often the conversations of a source are read in an epoch; once where none is named. Raises DataError
     when not one conversation fits, for a source that has none, and where `steps` want rows of which a thousand passes
@@ -48,6 +49,7 @@ class DialogueBatches:
         replay: ReplaySampler | None = None,
         steps: int | None = None,
         ranks: int = 1,
+        drop_last: bool = True,
     ) -> None:
         encoded = [(chat_template.encode(conversation), conversation.source) for conversation in conversations]
         fit = [(inputs_and_targets(encoding), source) for encoding, source in encoded if len(encoding) - 1 <= length]
@@ -80,6 +82,8 @@ class DialogueBatches:
             raise DataError("replay's share of so few conversations is less than half a document; raise `share`")
         self._per_step = step_rows(len(self._rows), rows, ranks)
         del self._rows[steps * rows if steps else len(self._rows) :]
+        last = 0 if drop_last else len(self._rows) % self._per_step
+        self._rows_read = len(self._rows) // self._per_step * self._per_step + last - last % ranks
 
     def _pack(self, rng: np.random.Generator) -> list[PackedRow]:
         examples = self._sample_epoch(rng)
@@ -121,7 +125,7 @@ class DialogueBatches:
         """What the steps read of each source of pre-training; its share is of all tokens that they read."""
         epochs = {} if self._replay is None else self._replay.epochs()
         rows, tokens, total = Counter[str](), Counter[str](), 0
-        for row in self._rows[: len(self) * self._per_step]:
+        for row in self._rows[: self._rows_read]:
             total += row_length(row)
             documents = [span for span in row if span.document >= self.examples]
             rows.update({self._sources[span.document] for span in documents})
@@ -130,7 +134,7 @@ class DialogueBatches:
         return {name: SourceUse(rows[name], tokens[name], tokens[name] / total, epochs[name]) for name in epochs}
 
     def __len__(self) -> int:
-        return len(self._rows) // self._per_step
+        return -(-self._rows_read // self._per_step)
 
     @property
     def rows_per_step(self) -> int:
@@ -139,7 +143,7 @@ class DialogueBatches:
     @property
     def unread_rows(self) -> int:
         """How many packed rows of the last pass fill no step, and so are not read."""
-        return len(self._rows) - len(self) * self._per_step
+        return len(self._rows) - self._rows_read
 
     @property
     def epoch_ends(self) -> tuple[int, ...]:
@@ -148,7 +152,7 @@ class DialogueBatches:
 
     def epoch_of(self, step: int) -> float:
         """How often everything has been read after so many steps."""
-        rows, before = step * self._per_step, 0
+        rows, before = min(step * self._per_step, self._rows_read), 0
         for epoch, end in enumerate(self._rows_by_epoch):
             if rows < end:
                 return epoch + (rows - before) / (end - before)
@@ -157,7 +161,7 @@ class DialogueBatches:
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
         """The rows of `step`, of several ranks those of one."""
-        rows = self._rows[step * self._per_step : (step + 1) * self._per_step]
+        rows = self._rows[step * self._per_step : min((step + 1) * self._per_step, self._rows_read)]
         own = rows[rank_rows(len(rows), rank, world_size)]
         batch = collate(list(map(self._texts_of, own)), self.length, self.pad)
         if world_size == 1:
@@ -175,7 +179,7 @@ class DialogueBatches:
     @property
     def tokens(self) -> int:
         """Places trained on, padding included."""
-        return len(self) * self._per_step * self.length
+        return self._rows_read * self.length
 
 
 def inputs_and_targets(encoded: EncodedConversation) -> InputsTargets:

@@ -311,8 +311,9 @@ def _prompt(preference: Preference, chat_template: ChatTemplate, answers: Sequen
 
 class PreferenceBatches:
     """`epochs` passes over ranked answers, in an order of its own each time, `size` prompts a step; or exactly `steps`
-    steps. ranks: that share a step. epoch_ends: the numbers of the steps, from 1, with which a pass is over, the last
-    step's among them."""
+    steps. ranks: that share a step. drop_last: whether the prompts of a pass that fill no step are left unread; else
+    they make a smaller one, of as many as ranks share evenly. epoch_ends: the numbers of the steps, from 1, with which
+    a pass is over, the last step's among them."""
 
     def __init__(
         self,
@@ -327,11 +328,14 @@ class PreferenceBatches:
         include_eos: bool = False,
         steps: int | None = None,
         ranks: int = 1,
+        drop_last: bool = True,
     ) -> None:
         self.preferences, self.seed = preferences, seed
         self.size = step_rows(len(preferences), size, ranks)
         self.pad, self.length, self.share_prompt, self.include_eos = pad, length, share_prompt, include_eos
-        self.per_epoch = len(preferences) // self.size
+        last = 0 if drop_last else len(preferences) % self.size
+        self._rows_read = len(preferences) // self.size * self.size + last - last % ranks  # of a pass
+        self.per_epoch = -(-self._rows_read // self.size)
         self.steps = steps or epochs * self.per_epoch
 
     def __len__(self) -> int:
@@ -344,6 +348,11 @@ class PreferenceBatches:
     def epoch_of(self, step: int) -> float:
         """How often everything has been read after so many steps."""
         return step / self.per_epoch
+
+    @property
+    def unread(self) -> int:
+        """How many prompts of a pass fill no step, and so are not read in it."""
+        return len(self.preferences) - self._rows_read
 
     @property
     def pass_tokens(self) -> int:
@@ -363,12 +372,15 @@ class PreferenceBatches:
 
     def training_flops(self, shape: Shape, steps: int, *, scores: bool = False) -> float:
         """FLOPs of so many steps, forward and backward: each draws other answers, of the mean length of all."""
-        return 3 * self.forward_flops(shape, scores=scores) * steps * self.size / len(self.preferences)
+        passes, index = divmod(steps, self.per_epoch)
+        rows = passes * self._rows_read + index * self.size
+        return 3 * self.forward_flops(shape, scores=scores) * rows / len(self.preferences)
 
     def batch(self, step: int) -> PreferenceBatch:
         epoch, index = divmod(step, self.per_epoch)
         order = named_rng(self.seed, "pairs", epoch).permutation(len(self.preferences))
-        picked = tuple(self.preferences[n] for n in order[index * self.size : (index + 1) * self.size])
+        own = order[index * self.size : min((index + 1) * self.size, self._rows_read)]
+        picked = tuple(self.preferences[n] for n in own)
         return PreferenceBatch(picked, self.pad, self.length, self.share_prompt, self.seed + epoch, self.include_eos)
 
 

@@ -96,7 +96,8 @@ class TrainingSettings(ComputeSettings):
 class FinetuneSettings(TrainingSettings):
     """Training on examples, epoch after epoch. batch_size: examples a step; of `sft` rows packed with dialogues, of the
     others prompts with their answers. lora: adapters in the place of all weights. steps: exactly so many, over as many
-    epochs as they take; in the place of `epochs`.
+    epochs as they take; in the place of `epochs`. dataloader_drop_last: whether what does not fill a batch is left
+    unread; else it is a smaller one, in which every example counts for more.
 
     Where there are held-out examples, they are measured before training and after every epoch, of more than 100 epochs
     after 100 of them, and every `eval_steps` too. early_stop: the weights of the lowest held-out loss are kept, and
@@ -109,6 +110,7 @@ class FinetuneSettings(TrainingSettings):
     eval_steps: AddedLater[PositiveInt | None] = None
     early_stop: AddedLater[bool] = False
     patience: AddedLater[PositiveInt] = 1
+    dataloader_drop_last: AddedLater[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

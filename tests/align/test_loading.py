@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from herd.align.columns import parse_row
-from herd.align.loading import load_dialogues, load_preferences
+from herd.align.loading import load_dialogues, load_named_rows, load_preferences
 from herd.align.rejection_sampling import answerable_prompts
 from herd.core.artifacts import Dialogues
+from herd.core.errors import SettingsError
 from herd.core.records import Conversation, Preference
 from herd.core.stage import Work
 from herd.core.storage import read_conversations, read_preferences
@@ -73,3 +74,19 @@ def test_rows_beyond_max_samples_are_warned_of_and_told(tmp_path: Path, capsys: 
     load_dialogues.body(every, files=(str(asked),), max_samples=3)
     assert every.headline == "3 dialogues"
     assert "max_samples" not in capsys.readouterr().out
+
+
+def test_rows_are_called_as_their_files_are_named(tmp_path: Path) -> None:
+    """A name counts in the place of what rows say, or only where they say nothing."""
+    for name, source in (("a", "theirs"), ("b", "")):
+        pair = {"prompt": name, "chosen": "yes", "rejected": "no", "source": source}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(pair) + "\n")
+    places, names = [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")], ["x", "y"]
+    for row_sources, expected in ((False, ["x", "y"]), (True, ["theirs", "y"])):
+        read = load_named_rows(places, names, row_sources=row_sources)
+        assert [pair.prompt.source for pair in read.preferences] == expected
+        options = {"files": tuple(places), "sources": tuple(names), "row_sources": row_sources}
+        made = load_preferences.body(work(tmp_path / f"run-{row_sources}"), **options)
+        assert [pair.prompt.source for pair in read_preferences(made.path)] == expected
+    with pytest.raises(SettingsError, match="sources names 1 for 2 files; name one for each, or none"):
+        load_named_rows(places, ["x"])

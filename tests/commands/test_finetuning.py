@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from herd.align.results import FinetuningResult
 from herd.cli import main
 from herd.commands.finetuning import add_finetuning_options, folder_name, shown_rows, stage_numbers
 from herd.core.errors import DataError
 from herd.core.settings import parse_yaml, read_yaml
+from herd.evals.results import ValidationCurve
 from herd.model import devices
+from herd.serve.folders import artifacts_in
 from tests.serve.test_compare import chat_model
 
 
@@ -43,7 +47,7 @@ def options(*arguments: str) -> argparse.Namespace:
         ((), {"lr": 1.2e-3}),
         (("--lora", "4"), {"lora": {"rank": 4}, "lr": 1.2e-2}),
         (("--full", "--learning-rate", "1e-4", "--epochs", "3"), {"lr": 1e-4, "epochs": 3}),
-        (("--steps", "9k", "--batch-size", "2"), {"steps": 9000, "batch_size": 2}),
+        (("--steps", "9k", "--batch-size", "2"), {"steps": 9000, "batch_size": 2, "dataloader_drop_last": False}),
         (("--early-stop", "--patience", "2", "--eval-steps", "50"), {"early_stop": True, "patience": 2}),
     ],
 )
@@ -67,13 +71,18 @@ def test_a_large_model_on_one_device_gets_adapters_and_is_told(
 def test_rows_are_shown_as_the_model_reads_them_and_faults_are_refused(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown_rows(own / "smol", [str(own / "rows.jsonl"), str(own / "pairs.jsonl")], 1)
+    files = (str(own / "rows.jsonl"), str(own / "pairs.jsonl"))
+    shown_rows(own / "smol", files[:1], 1)
+    assert capsys.readouterr().out.count("»hello«") == 1
+    shown_rows(own / "smol", files, 1)
     out = capsys.readouterr().out
-    assert out.count("»hello«") == 1
+    assert out.count("»hello«") == 2  # one row of each file at least
+    assert "-- rows --\n" in out
     assert "30 conversations, 30 preferences" in out
+    assert "    pairs: 30 rows, 1,300 tokens (67% of all), 14% of them learnt" in out
     write(own / "tests.jsonl", {"prompt": "say 3", "response": "hello"})
     with pytest.raises(DataError, match="2 faults in 60 rows: 2 holding a question of the tests"):
-        shown_rows(own / "smol", [str(own / "rows.jsonl"), str(own / "pairs.jsonl")], 1, tests=own / "tests.jsonl")
+        shown_rows(own / "smol", files, 1, tests=own / "tests.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +128,31 @@ def test_paths_in_the_recipe_are_whole(own: Path) -> None:
     assert values["recipe"] == "sft"
     assert values["model"] == str((own / "smol").resolve())
     assert values["dialogues"] == [str((own / "rows.jsonl").resolve())]
+
+
+def test_named_files_keep_their_names_to_the_report(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(own / "more.jsonl", *({"prompt": f"ask {n}", "response": "yes", "source": "theirs"} for n in range(40)))
+    write(own / "apart.jsonl", *({"prompt": f"apart {n}", "response": "hello"} for n in range(4)))
+    command = ["sft", "smol", "more.jsonl", "mine=rows.jsonl", "--steps", "2", "--length", "32", "--jobs", "0"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "    mine: 30 rows, 650 tokens" in out
+    assert re.search(r"by source, to learn from and held out: more \d\d and \d, mine \d\d and \d", out)
+    run = own / "runs" / "sft-smol"
+    values, _ = read_yaml(run / "recipe.yaml")
+    assert values["dialogues"] == {"mine": [str(own / "rows.jsonl")], "more": [str(own / "more.jsonl")]}
+    made = {artifact.metadata["stage"]: artifact for artifact in artifacts_in(run)}
+    tuned = made["sft"]
+    curve = tuned.result(ValidationCurve)
+    assert set(curve.sources) == {"mine", "more"}
+    assert sum(own_figures.examples for own_figures in curve.sources.values()) == curve.examples
+    assert set(tuned.result(FinetuningResult).sources) == {"mine", "more"}
+    (page,) = made["write_report"].path.glob("*.html")
+    assert "Before and after by source: sft" in page.read_text(encoding="utf-8")
+    # Without names rows name their source themselves, those that do not are called as their file.
+    assert main(["sft", "smol", "more.jsonl", "rows.jsonl", "--held-out", "own=apart.jsonl", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "by source, to learn from and held out: theirs 40 and 0, rows 30 and 0, own 0 and 4" in out
 
 
 def shown(capsys: pytest.CaptureFixture[str], command: str, *arguments: str) -> tuple[dict[str, Any], str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herd.core.names import file_name
+from herd.core.names import file_name, source_name
 
 ANYTHING = st.text(st.characters(), max_size=300)
 
@@ -48,3 +50,13 @@ def test_near_texts_differ() -> None:
         "ä",
     ]
     assert len({file_name(text).lower() for text in texts}) == len(texts)
+
+
+@given(ANYTHING)
+def test_a_source_has_a_plain_name(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_-]+", source_name(f"memory://{text}"))
+
+
+def test_a_source_is_called_as_its_file_or_folder() -> None:
+    names = {"x/Own Rows.jsonl.gz": "own-rows", "books/": "books", "s3://bucket/web/*.jsonl": "web"}
+    assert {place: source_name(place) for place in names} == names

@@ -22,8 +22,8 @@ from herd.core.artifacts import Checkpoint, Dialogues, Preferences
 from herd.core.stage import RunOptions, Work
 from herd.core.storage import write_preferences
 from herd.evals.intervals import Interval
-from herd.evals.results import ValidationCurve, ValidationPoint
-from herd.evals.validation import VALIDATION_FILE, ExampleFigures, Validation, validation_words
+from herd.evals.results import SourceFigures, ValidationCurve, ValidationPoint
+from herd.evals.validation import VALIDATION_FILE, ExampleFigures, Validation, figures_by_source, validation_words
 from herd.model.weights import load_model
 from herd.run.executors import LocalExecutor
 from herd.run.ranks import RankSupervisor
@@ -273,3 +273,30 @@ def test_a_headline_says_what_was_kept_and_whether_it_helped() -> None:
     single = curve([2.0, 1.5], 1)
     single = replace(single, examples=1, changes={"loss": Interval(-0.5, -math.inf, math.inf)})
     assert validation_words(single).endswith("loss 2.000 to 1.500 (-0.500, one example, no interval)")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 9), st.floats(0, 9)), min_size=1, max_size=12))
+def test_figures_by_source_are_those_of_the_sources_own_examples(rows: list[tuple[str, float, float]]) -> None:
+    """The means of sources, weighed by their examples, are the mean of all; nothing is said of a single source."""
+    sources, before, after = (list(column) for column in zip(*rows, strict=True))
+    first, last = ExampleFigures.of_values(before), ExampleFigures.of_values(after)
+    by_source = figures_by_source(sources, {"loss": first}, {"loss": last})
+    if len(set(sources)) < 2:
+        assert by_source == {}
+        return
+    assert {name: own.examples for name, own in by_source.items()} == {n: sources.count(n) for n in set(sources)}
+    for figures, whole in (("before", first.mean), ("kept", last.mean), ("changes", last.mean - first.mean)):
+        weighed = sum(own.examples * getattr(own, figures)["loss"].value for own in by_source.values()) / len(rows)
+        assert weighed == pytest.approx(whole, abs=1e-9)
+
+
+def test_a_headline_names_the_sources_whose_loss_rose() -> None:
+    flat, down, up = Interval(1.0, 0.9, 1.1), Interval(-0.3, -0.4, -0.2), Interval(0.2, 0.1, 0.3)
+    points = (ValidationPoint(0, 0.0, {"loss": flat}), ValidationPoint(4, 1.0, {"loss": flat}))
+    own = {
+        name: SourceFigures(5, {"loss": flat}, {"loss": flat}, {"loss": change})
+        for name, change in (("a", down), ("b\x1b", up))
+    }
+    curve = ValidationCurve(points, "loss", 10, 4, 4, False, {"loss": down}, own)
+    assert validation_words(curve).endswith("; it rose on b\\x1b +0.200 [+0.100, +0.300]")
+    assert "rose" not in validation_words(replace(curve, sources={"a": own["a"]}))

@@ -11,7 +11,7 @@ from herd.core.artifacts import Artifact
 from herd.core.errors import DataError, SettingsError
 from herd.core.stage import plan_of, walk
 from herd.core.storage import read_conversations
-from herd.recipes.own_rows import OwnRowsSettings, ready_text
+from herd.recipes.own_rows import NamedFiles, OwnRowsSettings, ready_text
 from herd.run.runner import run_stages
 from tests.serve.test_compare import chat_model
 
@@ -122,3 +122,15 @@ def test_rows_that_nothing_can_be_learnt_from_are_told_while_planning(tmp_path: 
         own().preferences_of((rows(tmp_path / "said.jsonl"),))
     with pytest.raises(DataError, match="no conversations, only preferences"):
         own(held_out=(pairs(tmp_path / "pairs.jsonl"),)).dialogues_of((rows(tmp_path / "said.jsonl"),))
+
+
+def test_files_without_names_are_called_as_they_are_and_many_of_a_folder_as_it_is() -> None:
+    assert NamedFiles.of(("x/dolly.jsonl.gz", "s3://set/Own Rows.parquet")).sources == ("dolly", "own-rows")
+    many = tuple(f"x/shards/{n}.jsonl" for n in range(9))
+    assert NamedFiles.of((*many, "y/own.jsonl")).sources == (*["shards"] * 9, "own")
+    named = NamedFiles.of({"a": ("1.jsonl", "2.jsonl"), "b": ("3.jsonl",)})
+    assert (named.files, named.sources, named.row_sources) == (
+        ("1.jsonl", "2.jsonl", "3.jsonl"),
+        ("a", "a", "b"),
+        False,
+    )

@@ -118,6 +118,28 @@ def test_epochs_end_with_the_steps_that_read_their_last_rows() -> None:
     assert [found.epoch_of(step) for step in (0, 2, 5)] == [0.0, 0.8, 2.0]
 
 
+@given(count=st.integers(1, 12), epochs=st.integers(1, 3), size=st.integers(1, 5), ranks=st.sampled_from([1, 2]))
+def test_a_last_smaller_step_reads_what_fills_none(count: int, epochs: int, size: int, ranks: int) -> None:
+    """The full steps are those of before; behind them stands what ranks share evenly of the rest."""
+    count, size = max(count, ranks), size * ranks
+    conversations = dialogues([40] * count)
+    length = len(batches(conversations).texts[0][0])
+    usual: dict[str, Any] = {"length": length, "rows": size, "epochs": epochs, "ranks": ranks}
+    before, found = batches(conversations, **usual), batches(conversations, **usual, drop_last=False)
+    assert rows_of(found) == rows_of(before)
+    for step in range(len(before)):
+        assert found.batch(step).tokens_BT.equal(before.batch(step).tokens_BT)
+    last = before.unread_rows - before.unread_rows % ranks
+    assert (len(found) - len(before), found.unread_rows) == (last > 0, before.unread_rows % ranks)
+    assert found.tokens == before.tokens + last * length
+    if last:
+        batch = found.batch(len(before))
+        assert len(batch.tokens_BT) == last
+        assert batch.loss_denominator == float((batch.targets_BT != IGNORE_INDEX).sum())
+    assert found.epoch_ends[-1] == len(found)
+    assert found.epoch_of(len(found)) == pytest.approx((count * epochs - found.unread_rows) / count)
+
+
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6), steps=st.integers(1, 12), rows=st.integers(1, 3))
 def test_as_many_steps_are_made_as_are_asked_for_over_whole_epochs(sizes: list[int], steps: int, rows: int) -> None:
     given_steps = batches(dialogues(sizes), rows=rows, steps=steps)

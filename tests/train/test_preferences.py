@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -173,6 +174,25 @@ def test_steps_stand_in_the_place_of_epochs(steps: int | None, ends: tuple[int, 
     found = batches_of(5, steps=steps)
     assert (len(found), found.epoch_ends, found.epoch_of(len(found))) == (ends[-1], ends, epochs)
     assert all(len(found.batch(step).preferences) == 2 for step in range(len(found)))
+
+
+def test_a_last_smaller_step_of_each_epoch_reads_every_prompt() -> None:
+    encoded = encode_preferences([preference(number) for number in range(5)], FORM, context=200).preferences
+    usual: dict[str, Any] = {"size": 2, "epochs": 2, "seed": 0, "pad": 0, "length": 200}
+    found = PreferenceBatches(encoded, **usual, drop_last=False)
+    assert (len(found), found.epoch_ends, found.unread) == (6, (3, 6), 0)
+    for epoch in range(2):
+        own = [found.batch(3 * epoch + step) for step in range(3)]
+        assert sorted(number for batch in own for number in batch.numbers) == list(range(5))
+        assert [batch.loss_denominator for batch in own] == [2, 2, 1]
+    assert found.training_flops(SMALL, 6) == pytest.approx(2 * 3 * found.forward_flops(SMALL))
+    assert [found.epoch_of(step) for step in (3, 6)] == [1.0, 2.0]
+    # Of five, four are shared by two ranks; with four a step nothing is left that they share.
+    ranks = PreferenceBatches(encoded, **{**usual, "size": 4}, ranks=2, drop_last=False)
+    assert (len(ranks), ranks.unread) == (2, 1)
+    before = PreferenceBatches(encoded, **usual)
+    assert before.unread == 1
+    assert [before.batch(step).numbers for step in (0, 1)] == [found.batch(step).numbers for step in (0, 1)]
 
 
 @pytest.mark.parametrize("shared", [False, True])

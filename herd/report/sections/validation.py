@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -36,6 +36,7 @@ def validation_section(artifacts: Sequence[Artifact]) -> Section | None:
             title = f"{_TITLES[figure]}: {stage}"
             shown_parts.append(SectionPart(title, _words(curves), plots.svg_markup(drawing_of(curves, figure))))
         shown_parts.append(_table(stage, curves))
+        shown_parts += _source_tables(stage, curves)
     if not shown_parts:
         return None
     return Section("validation", "Held-out examples", render_parts(shown_parts), top=is_result(artifacts))
@@ -91,6 +92,30 @@ def _table(stage: str, curves: Mapping[str, ValidationCurve]) -> SectionPart:
         head=("model", "figure", "before", "after", "change", "epoch kept", "best epoch"),
         rows=rows,
     )
+
+
+def _source_tables(stage: str, curves: Mapping[str, ValidationCurve]) -> Iterator[SectionPart]:
+    """By the sources of the held-out examples, where they are of several; those that got worse are marked."""
+    rows: list[tuple[object, ...]] = []
+    for model, curve in curves.items():
+        for source, own in curve.sources.items():
+            for figure in (name for name in _SHOWN if name in own.changes):
+                change = own.changes[figure]
+                worse = change.low > 0 if figure == curve.metric else change.high < 0
+                rows.append(
+                    (
+                        model, source or "no source named", own.examples, figure, _value(own.before[figure]),
+                        _value(own.kept[figure]), _change(change), "worse" if worse else "",
+                    )
+                )  # fmt: skip
+    if rows:
+        yield SectionPart(
+            title=f"Before and after by source: {stage}",
+            words="Held-out examples by what their files were called, or their rows say. Worse: by more than the 95 % "
+            "interval of the change.",
+            head=("model", "source", "examples", "figure", "before", "after", "change", ""),
+            rows=rows,
+        )
 
 
 def _value(interval: Interval) -> str:
