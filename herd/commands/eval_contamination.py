@@ -34,18 +34,18 @@ def run(options: argparse.Namespace) -> None:
     from herd.evals.corpus_overlap import measure_overlap, overlap_lines, write_overlap
 
     tasks = AnswerStore(options.answers).tasks()
-    found = measure_overlap(
+    overlaps = measure_overlap(
         {name: list(answers.records().values()) for name, answers in tasks.items()},
         iter_texts(options.corpus, options.column),
         ngram=options.ngram,
         threshold=options.threshold,
     )
-    for overlap in found:
+    for overlap in overlaps:
         write_overlap(tasks[overlap.task].folder, overlap)
     if options.json:
-        print(json_line([overlap.to_row() for overlap in found]))
+        print(json_line([overlap.to_row() for overlap in overlaps]))
         return
-    for overlap in found:
+    for overlap in overlaps:
         for line in overlap_lines(overlap):
             print(line)
 

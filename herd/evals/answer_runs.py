@@ -113,8 +113,8 @@ def _grade_choice(
 
 def stored_runs(folder: Path, label: str = "") -> dict[str, AnswerRun]:
     """The runs in a folder of answers, by task. Raises ArtifactError where there are none."""
-    found = AnswerStore(folder).tasks()
-    return {name: run_of(answers, label or folder.name) for name, answers in found.items()}
+    stored_tasks = AnswerStore(folder).tasks()
+    return {name: run_of(answers, label or folder.name) for name, answers in stored_tasks.items()}
 
 
 def run_of(answers: TaskAnswers, label: str) -> AnswerRun:

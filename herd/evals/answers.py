@@ -160,15 +160,15 @@ class TaskAnswers:
     def records(self) -> dict[AnswerKey, AnswerRecord]:
         """The last answer under each key, in the order in which they came first. Lines that are none, as a process
         leaves that was killed while it wrote, are passed over."""
-        found: dict[AnswerKey, AnswerRecord] = {}
+        records: dict[AnswerKey, AnswerRecord] = {}
         if not self.file.exists():
-            return found
+            return records
         with self.file.open("rb") as lines:
             for line in lines:
                 with contextlib.suppress(ValueError, DataError):
                     record = AnswerRecord.from_row(json.loads(line))
-                    found[record.key] = record
-        return found
+                    records[record.key] = record
+        return records
 
     def append(self, records: Sequence[AnswerRecord]) -> None:
         """Adds answers, on disk when this returns."""
@@ -260,12 +260,12 @@ class AnswerStore:
         """By the task's name, in alphabetical order. Raises ArtifactError when the folder holds none."""
         folders = sorted(self.folder.glob(f"*/{SETTINGS_FILE}")) if self.folder.is_dir() else []
         answers = [TaskAnswers(place.parent) for place in folders]
-        found = {own.settings().task: own for own in answers}
-        if not found:
+        by_task = {own.settings().task: own for own in answers}
+        if not by_task:
             raise ArtifactError(
                 f"{self.folder} holds no answers; `herd eval MODEL TASKS --out {self.folder}` writes some"
             )
-        return found
+        return by_task
 
 
 def _plain(row: Any) -> Any:

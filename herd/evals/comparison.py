@@ -77,8 +77,8 @@ def compare_runs(first: AnswerRun, second: AnswerRun, others: Sequence[AnswerRun
     points, symptoms = _split(cells, common)
     joint = {cause for causes, own in points.items() if len(causes) > 1 and any(own.values()) for cause in causes}
     unsaid = {(DRAWS,), *((cause,) for cause in joint)}  # where they add nothing alone
-    told = {causes: own for causes, own in points.items() if causes not in unsaid or any(own.values())}
-    parts = [_cause_part(causes, own, common, cells) for causes, own in told.items()]
+    reported = {causes: own for causes, own in points.items() if causes not in unsaid or any(own.values())}
+    parts = [_cause_part(causes, own, common, cells) for causes, own in reported.items()]
     means = [_mean(list(own.values())) for own in scores]
     rest = means[1] - means[0] - sum((_mean(list(by_item.values())) for by_item in points.values()), Fraction(0))
     if rest:

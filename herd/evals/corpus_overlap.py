@@ -95,10 +95,10 @@ def write_overlap(folder: Path, overlap: TaskOverlap) -> None:
 
 def overlap_lines(overlap: TaskOverlap) -> Iterator[str]:
     """What was found, for a terminal."""
-    told = [share for share in overlap.shares.values() if share is not None]
-    short = len(overlap.shares) - len(told)
+    measured = [share for share in overlap.shares.values() if share is not None]
+    short = len(overlap.shares) - len(measured)
     yield (
-        f"{overlap.task}: {count_of(len(told), 'item')} looked for in {count_of(overlap.documents, 'document')} "
+        f"{overlap.task}: {count_of(len(measured), 'item')} looked for in {count_of(overlap.documents, 'document')} "
         f"({overlap.words:,} words) by {overlap.ngram} words in a row, {short:,} too short to tell"
     )
     for gain in overlap.gains:
@@ -108,7 +108,7 @@ def overlap_lines(overlap: TaskOverlap) -> Iterator[str]:
             f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
         )
     best = largest_significant_gain(overlap.gains)
-    covered = sum(share > 0 for share in told)
+    covered = sum(share > 0 for share in measured)
     if best is not None:
         yield f"  the largest gain that is no chance: {best.gain:+.3f} at {best.threshold:.0%}"
     elif not overlap.gains:

@@ -42,11 +42,11 @@ def holds_samples(place: str) -> bool:
 
 def _newest(folder: Path) -> dict[str, Path]:
     """The newest file of samples of every task, in a folder or those in it."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for file in sorted(folder.rglob("samples_*.jsonl"), key=lambda file: file.name):
         match = _SAMPLES.fullmatch(file.name)
-        found[match["task"] if match else file.stem.removeprefix("samples_")] = file
-    return found
+        files[match["task"] if match else file.stem.removeprefix("samples_")] = file
+    return files
 
 
 def sample_runs(place: str) -> dict[str, AnswerRun]:
@@ -114,12 +114,12 @@ def _checked(row: object, where: str) -> Row:
 
 
 def _records(rows: Sequence[Row], task: str, filter_name: str, metric: str) -> dict[str, tuple[AnswerRecord, ...]]:
-    found: defaultdict[str, list[AnswerRecord]] = defaultdict(list)
+    records: defaultdict[str, list[AnswerRecord]] = defaultdict(list)
     for row in rows:
         if row["filter"] == filter_name and metric in row["metrics"]:
             name = item_name(row)
-            found[name] = [replace(_record(row, task, metric), id=name)]
-    return {name: tuple(own) for name, own in found.items()}
+            records[name] = [replace(_record(row, task, metric), id=name)]
+    return {name: tuple(own) for name, own in records.items()}
 
 
 def item_name(row: Row) -> str:
@@ -160,13 +160,13 @@ def _arguments(row: Row) -> list[list[Any]]:
 
 def _likelihoods(row: Row) -> tuple[float, ...]:
     """Of every choice; nothing where a text was written."""
-    found = []
+    values = []
     for each in row["filtered_resps"]:
         pair = each[0] if isinstance(each, list) and each and isinstance(each[0], list) else each
         if not (isinstance(pair, list) and len(pair) == 2 and str(pair[1]) in ("True", "False")):
             return ()
-        found.append(float(pair[0]))
-    return tuple(found) if len(found) > 1 else ()
+        values.append(float(pair[0]))
+    return tuple(values) if len(values) > 1 else ()
 
 
 def _first_text(responses: Any) -> str:

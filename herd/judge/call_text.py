@@ -164,14 +164,14 @@ def _llama3_calls(text: str) -> list[dict[str, Any]]:
 
     Source: llama_3_1.py of berkeley-function-call-leaderboard. Differs: a `;` within a text parts nothing.
     """
-    rows, left = [], text.replace("<|python_tag|>", "").strip()
-    while left:
-        row, end = json.JSONDecoder().raw_decode(left)
+    rows, remaining = [], text.replace("<|python_tag|>", "").strip()
+    while remaining:
+        row, end = json.JSONDecoder().raw_decode(remaining)
         rows += row if isinstance(row, list) else [row]
-        left = left[end:].strip()
-        if left and not left.startswith(";"):
+        remaining = remaining[end:].strip()
+        if remaining and not remaining.startswith(";"):
             raise NoCallError("something follows a call")
-        left = left[1:].strip()
+        remaining = remaining[1:].strip()
     if not all(isinstance(row, dict) for row in rows):
         raise NoCallError("a call is no object")
     return [{row["name"]: row["parameters"] if "parameters" in row else row["arguments"]} for row in rows]

@@ -23,10 +23,10 @@ def drop_golds(row: Mapping[str, Any]) -> list[tuple[str, ...]]:
     validated = row.get("validated_answers") or {}
     if isinstance(validated, Mapping):
         columns = (validated.get("number", ()), validated.get("date", ()), validated.get("spans", ()))
-        others = [{"number": n, "date": d, "spans": s} for n, d, s in zip(*columns, strict=True)]
+        alternatives = [{"number": n, "date": d, "spans": s} for n, d, s in zip(*columns, strict=True)]
     else:
-        others = list(validated)
-    return list(dict.fromkeys(_spans_of(answer) for answer in (row["answer"], *others)))
+        alternatives = list(validated)
+    return list(dict.fromkeys(_spans_of(answer) for answer in (row["answer"], *alternatives)))
 
 
 def _spans_of(answer: Mapping[str, Any]) -> tuple[str, ...]:
@@ -49,21 +49,21 @@ def grade_drop(answer: str | AnswerSpans, golds: Sequence[AnswerSpans]) -> Answe
 
 def drop_scores(spans: AnswerSpans, gold: AnswerSpans) -> tuple[float, float]:
     """Exact match and F1 of the spans against those of one answer; the F1 of the best way to pair them, one to one."""
-    predicted, wanted = [normalize_drop(span) for span in spans], [normalize_drop(span) for span in gold]
-    exact = float(set(predicted) == set(wanted) and len(predicted) == len(wanted))
-    return exact, round(_paired([set(p.split()) for p in predicted], [set(w.split()) for w in wanted]), 2)
+    predicted, gold_sets = [normalize_drop(span) for span in spans], [normalize_drop(span) for span in gold]
+    exact = float(set(predicted) == set(gold_sets) and len(predicted) == len(gold_sets))
+    return exact, round(_paired([set(p.split()) for p in predicted], [set(w.split()) for w in gold_sets]), 2)
 
 
-def _paired(predicted: Sequence[set[str]], wanted: Sequence[set[str]]) -> float:
+def _paired(predicted: Sequence[set[str]], gold_sets: Sequence[set[str]]) -> float:
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    scores = np.zeros((len(wanted), len(predicted)))
-    for row, gold in enumerate(wanted):
+    scores = np.zeros((len(gold_sets), len(predicted)))
+    for row, gold in enumerate(gold_sets):
         for column, bag in enumerate(predicted):
             scores[row, column] = _bag_f1(bag, gold) if _numbers_agree(gold, bag) else 0.0
     rows, columns = linear_sum_assignment(-scores)
-    return float(scores[rows, columns].sum() / max(len(wanted), len(predicted)))
+    return float(scores[rows, columns].sum() / max(len(gold_sets), len(predicted)))
 
 
 def _bag_f1(predicted: set[str], gold: set[str]) -> float:

@@ -129,11 +129,15 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # Hashes decide about the order in which some libraries try things; they are the same in every process.
-        told = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONHASHSEED": "0",
+            "OMP_NUM_THREADS": "1",
+        }
         limits = [str(self._limits.cpu_seconds), str(self._limits.memory_bytes)]
         command = [sys.executable, "-P", "-W", "ignore", "-m", self._module, *limits]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=told)
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
         return self._process
 
     def _read(self, process: subprocess.Popen[bytes]) -> bytes:

@@ -38,8 +38,8 @@ def name_in_answer(answer: str, references: Sequence[str]) -> float:
 def last_integer(answer: str, references: Sequence[str]) -> float:
     """Whether the last word is the number."""
     words = re.sub(r"[\n.`'\":]", " ", answer).split()
-    said = _number(words[-1]) if words else None
-    return float(said is not None and said == _number(str(references[0])))
+    response = _number(words[-1]) if words else None
+    return float(response is not None and response == _number(str(references[0])))
 
 
 def _number(text: str) -> float | None:
@@ -92,17 +92,17 @@ def qa_f1(answer: str, references: Sequence[str]) -> float:
 
 def chinese_f1(answer: str, references: Sequence[str]) -> float:
     """F1 of the characters of the answer, against the nearest reference."""
-    said = _characters(answer)
-    return max(_bag_f1(said, _characters(str(reference))) for reference in references)
+    response = _characters(answer)
+    return max(_bag_f1(response, _characters(str(reference))) for reference in references)
 
 
 def _characters(text: str) -> list[str]:
     return [sign for sign in text.lower() if unicodedata.category(sign)[0] not in "PSZC"]
 
 
-def _bag_f1(said: Sequence[str], reference: Sequence[str]) -> float:
-    common = sum((Counter(said) & Counter(reference)).values())
-    return 2 * common / (len(said) + len(reference)) if common else 0.0
+def _bag_f1(response: Sequence[str], reference: Sequence[str]) -> float:
+    common = sum((Counter(response) & Counter(reference)).values())
+    return 2 * common / (len(response) + len(reference)) if common else 0.0
 
 
 def summary_rouge_l(answer: str, references: Sequence[str]) -> float:
@@ -149,18 +149,18 @@ def quality_letter(answer: str, references: Sequence[str]) -> float:
 
 def percent_similarity(answer: str, references: Sequence[str]) -> float:
     """How near a percentage is: a half for each 10 points that it is off. Source: ZeroSCROLLS, 3.3 (SpaceDigest)."""
-    said, gold = (re.search(r"\d+(?:\.\d+)?", text) for text in (answer, str(references[0])))
-    if said is None or gold is None or not 0 <= float(said[0]) <= 100:
+    response, gold = (re.search(r"\d+(?:\.\d+)?", text) for text in (answer, str(references[0])))
+    if response is None or gold is None or not 0 <= float(response[0]) <= 100:
         return 0.0
-    return 0.5 ** (abs(float(said[0]) - float(gold[0])) / 10)
+    return 0.5 ** (abs(float(response[0]) - float(gold[0])) / 10)
 
 
 def order_concordance(answer: str, references: Sequence[str]) -> float:
     """The share of pairs that stand in the right order; 0 where the numbers are not those of the reference. Source:
     ZeroSCROLLS, 3.3 (BookSumSort)."""
-    said, gold = (re.findall(r"\d+", text) for text in (answer, str(references[0])))
-    if sorted(said) != sorted(gold) or len(set(gold)) < 2:
+    response, gold = (re.findall(r"\d+", text) for text in (answer, str(references[0])))
+    if sorted(response) != sorted(gold) or len(set(gold)) < 2:
         return 0.0
-    place = {number: index for index, number in enumerate(said)}
+    place = {number: index for index, number in enumerate(response)}
     pairs = [(first, second) for index, first in enumerate(gold) for second in gold[index + 1 :]]
     return sum(place[first] < place[second] for first, second in pairs) / len(pairs)

@@ -63,26 +63,26 @@ def rouge_l_sum(prediction: str, reference: str) -> float:
     gold, lines = _lines_of_words(reference), _lines_of_words(prediction)
     if not gold or not lines:
         return 0.0
-    left = Counter(word for words in lines for word in words)
+    unmatched = Counter(word for words in lines for word in words)
     left_gold = Counter(word for words in gold for word in words)
-    predicted, wanted, hits = left.total(), left_gold.total(), 0
+    predicted, gold_count, hits = unmatched.total(), left_gold.total(), 0
     for words in gold:
         union = sorted(set().union(*(_common_positions(words, line) for line in lines)))
         for word in (words[number] for number in union):
-            if left[word] > 0 and left_gold[word] > 0:
+            if unmatched[word] > 0 and left_gold[word] > 0:
                 hits += 1
-                left[word] -= 1
+                unmatched[word] -= 1
                 left_gold[word] -= 1
-    return _f1(hits, predicted, wanted)
+    return _f1(hits, predicted, gold_count)
 
 
 def _lines_of_words(text: str) -> list[list[str]]:
     """Of lines that have any; of a text with more than `MAX_WORDS` altogether the first so many."""
-    lines, left = [], MAX_WORDS
+    lines, unmatched = [], MAX_WORDS
     for line in text.split("\n"):
-        if words := rouge_words(line)[:left]:
+        if words := rouge_words(line)[:unmatched]:
             lines.append(words)
-            left -= len(words)
+            unmatched -= len(words)
     return lines
 
 

@@ -313,9 +313,9 @@ def _fixture_value(
             **{element: _fixture_value(element, test, instance, values_by_name, stack) for element in required}
         )
         if inspect.isgenerator(value):
-            rest = value
-            value = next(rest)
-            stack.callback(next, rest, None)
+            parts = value
+            value = next(parts)
+            stack.callback(next, parts, None)
     elif name in _FIXTURES:
         value = stack.enter_context(_FIXTURES[name]())
     else:

@@ -133,14 +133,14 @@ class ContainerSandbox:
         return again(lambda: self._tests_apart(code, request, limits))
 
     def _tests_apart(self, code: str, request: dict[str, Any], limits: Limits) -> TestVerdict:
-        asked, asking = os.pipe()
+        question_end, asker_end = os.pipe()
         hearing, telling = os.pipe()
-        ends = [asked, asking, hearing, telling]
+        ends = [question_end, asker_end, hearing, telling]
         with ExitStack() as stack:
             try:
-                candidate = self._start(stack, "candidate", {"code": code}, limits, {}, asked, telling)
+                candidate = self._start(stack, "candidate", {"code": code}, limits, {}, question_end, telling)
                 streams = {2: ("answer", _VERDICT_BYTES)}
-                tests = self._start(stack, "tests", request, limits, streams, hearing, asking)
+                tests = self._start(stack, "tests", request, limits, streams, hearing, asker_end)
             finally:
                 for end in ends:
                     os.close(end)

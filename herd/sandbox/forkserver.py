@@ -43,7 +43,7 @@ class _Slot:
     folder: str
     user: int | None
     cell: jobs.JobCell
-    others: jobs.JobCell
+    foreign: jobs.JobCell
     size: tuple[int, int] | None = None
     unused: tuple[int, ...] = ()
 
@@ -64,128 +64,24 @@ class _Run:
 
 
 @dataclass
-class _Server:
-    """config: see `serve_forks`. runs: by the descriptor of their process; by_status: by that of the parent's socket,
-    until it was told to end them. retained: the slots whose folders outlive their run, by name."""
+class _Slots:
+    """The places of runs. config: see `serve_forks`. retained: those whose folders outlive their run, by name. free:
+    those that wait for a run. made: how many there are."""
 
     config: dict[str, Any]
-    control: socket.socket
     landlock: int
     own_root: bool = False
     filters: walls.ProfileFilters | None = None
-    nothing: int = -1
-    runs: dict[int, _Run] = field(default_factory=dict)
-    by_status: dict[int, _Run] = field(default_factory=dict)
     retained: dict[str, _Slot] = field(default_factory=dict)
     free: list[_Slot] = field(default_factory=list)
-    slots: int = 0
-    known_jobs: dict[bytes, dict[str, Any]] = field(default_factory=dict)
+    made: int = 0
 
-    def serve(self) -> None:
-        """Until the parent is gone."""
-        poll = select.poll()
-        poll.register(self.control, select.POLLIN)
-        while True:
-            wait = _POLL_SECONDS if not self.own_root and self.runs else 5.0
-            for descriptor, _ in poll.poll(1000 * wait):
-                if descriptor == self.control.fileno():
-                    if not self._hear(poll):
-                        return
-                elif descriptor in self.runs:
-                    self._finish(self.runs[descriptor], poll)
-                elif descriptor in self.by_status:
-                    self._end(self.by_status.pop(descriptor), "")
-                    poll.unregister(descriptor)
-            if not self.own_root:
-                self._measure()
-
-    def close(self) -> None:
-        """Ends all runs and removes what they wrote."""
-        for run in self.runs.values():
-            self._end(run, "")
-            os.waitpid(run.pid, 0)
-            self._leave_slot(run.slot)
-        for name in [*self.retained]:
-            self._drop_scratch(name)
-
-    def _hear(self, poll: select.poll) -> bool:
-        """One message of the parent. False: there will be no more."""
-        try:
-            data, extra, _, _ = self.control.recvmsg(_MESSAGE_BYTES, _EXTRA_BYTES)
-        except ConnectionResetError:
-            return False
-        if not data:
-            return False
-        job = self.known_jobs.get(data)
-        if job is None:
-            job = self._read_job(data)
-        if "drop" in job:
-            self._drop_scratch(job["drop"])
-            return True
-        descriptors = [number for _, _, part in extra for number in struct.unpack(f"{len(part) // 4}i", part)]
-        run = self._fork(job, descriptors)
-        if run is not None:
-            self.runs[run.pidfd] = self.by_status[run.status] = run
-            poll.register(run.pidfd, select.POLLIN)
-            poll.register(run.status, select.POLLIN)
-        return True
-
-    def _read_job(self, data: bytes) -> dict[str, Any]:
-        """What a message says; that of one run is mostly that of the run before."""
-        job = json.loads(data)
-        job["locks"] = {}
-        if len(self.known_jobs) >= _KNOWN_JOBS:
-            self.known_jobs.clear()
-        self.known_jobs[data] = job
-        return job
-
-    def _fork(self, job: dict[str, Any], descriptors: list[int]) -> _Run | None:
-        status, *handed = descriptors
-        slot = None
-        try:
-            slot = self._take_slot(job)
-            jobs.name_folder(slot.folder)  # before the fork: it is mostly the same as before
-            cell = slot.cell if job["profile"] == "python" else slot.others
-            locks = self._locks(job, cell)
-            arrangement = self._arrangement(job, handed, cell)
-            pid = os.fork()
-        except OSError as fault:  # as when there are too many processes
-            self._tell(status, pack_fault(f"the fork server: {fault}"))
-            for descriptor in descriptors:
-                os.close(descriptor)
-            if slot is not None and slot not in self.retained.values():
-                self._leave_slot(slot)
-            return None
-        if pid == 0:
-            try:
-                jobs.lock_and_run(job, arrangement, locks, cell)
-            finally:
-                os._exit(1)
-        for descriptor in handed:
-            os.close(descriptor)
-        return _Run(pid, status, os.pidfd_open(pid), slot, job)
-
-    def _arrangement(self, job: dict[str, Any], handed: list[int], cell: jobs.JobCell) -> list[walls.Step]:
-        handed_on = iter(handed)
-        descriptors = [next(handed_on) if there else self.nothing for there in job["given"]]
-        return jobs.arrange_steps(descriptors, cell.ruleset)
-
-    @staticmethod
-    def _locks(job: dict[str, Any], cell: jobs.JobCell) -> list[walls.Step]:
-        """Empty where the rules for files are to be made by the run."""
-        if job["profile"] != "python" or (cell.landlock and cell.ruleset is None):
-            return []
-        locks = job["locks"]
-        if cell.scratch not in locks:
-            locks[cell.scratch] = jobs.lock_steps(job, cell, None if cell.ruleset is None else len(job["given"]))
-        return locks[cell.scratch]
-
-    def _take_slot(self, job: dict[str, Any]) -> _Slot:
+    def take(self, job: dict[str, Any]) -> _Slot:
         """Where a run takes place: a new folder, or that of the run before which kept it."""
         name = job.get("scratch", "")
         if name in self.retained:
             return self.retained[name]
-        slot = self.free.pop() if self.free else self._new_slot()
+        slot = self.free.pop() if self.free else self._new()
         try:
             if self.own_root:
                 self._mount(slot, (job["scratch_bytes"], job["scratch_files"]))
@@ -211,13 +107,13 @@ class _Server:
         namespaces.mount_scratch(slot.folder, *size, os.geteuid() if slot.user is None else slot.user)
         slot.size, slot.unused = size, namespaces.date_scratch(slot.folder)
 
-    def _new_slot(self) -> _Slot:
-        number, self.slots = self.slots, self.slots + 1
+    def _new(self) -> _Slot:
+        number, self.made = self.made, self.made + 1
         user = _USERS[number % len(_USERS)] if self.config["users"] else None
         if not self.own_root:
             return self._slot(f"{self.config['scratch']}/{number}", user, None)
         if number >= namespaces.SLOTS:
-            self.slots -= 1
+            self.made -= 1
             raise OSError(f"{number} runs at a time are the most")
         folder = namespaces.slot_folder(number)
         ruleset = None
@@ -228,15 +124,15 @@ class _Server:
 
     def _slot(self, folder: str, user: int | None, ruleset: int | None) -> _Slot:
         readable, rooted = self.config["readable"], self.own_root or self.config["rooted"]
-        others = jobs.JobCell(folder, user, None, readable, self.landlock, self.filters, rooted)
-        return _Slot(folder, user, replace(others, ruleset=ruleset), others)
+        foreign = jobs.JobCell(folder, user, None, readable, self.landlock, self.filters, rooted)
+        return _Slot(folder, user, replace(foreign, ruleset=ruleset), foreign)
 
-    def _drop_scratch(self, name: str) -> None:
+    def drop(self, name: str) -> None:
         slot = self.retained.pop(name, None)
         if slot is not None:
-            self._leave_slot(slot)
+            self.leave(slot)
 
-    def _leave_slot(self, slot: _Slot, alone: bool = False) -> None:
+    def leave(self, slot: _Slot, alone: bool = False) -> None:
         """The folder is gone, and the slot is for the next run; one that cannot be emptied is not used again. alone:
         whether the only process that could use the folder has ended; if it never did, the next run may have it."""
         try:
@@ -249,6 +145,118 @@ class _Server:
         except OSError:
             return  # the parent removes what is left when it closes
         self.free.append(slot)
+
+
+@dataclass
+class _Server:
+    """runs: by the descriptor of their process; by_status: by that of the parent's socket, until it was told to end
+    them."""
+
+    control: socket.socket
+    slots: _Slots
+    nothing: int = -1
+    runs: dict[int, _Run] = field(default_factory=dict)
+    by_status: dict[int, _Run] = field(default_factory=dict)
+    known_jobs: dict[bytes, dict[str, Any]] = field(default_factory=dict)
+
+    def serve(self) -> None:
+        """Until the parent is gone."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        while True:
+            wait = _POLL_SECONDS if not self.slots.own_root and self.runs else 5.0
+            for descriptor, _ in poll.poll(1000 * wait):
+                if descriptor == self.control.fileno():
+                    if not self._hear(poll):
+                        return
+                elif descriptor in self.runs:
+                    self._finish(self.runs[descriptor], poll)
+                elif descriptor in self.by_status:
+                    self._end(self.by_status.pop(descriptor), "")
+                    poll.unregister(descriptor)
+            if not self.slots.own_root:
+                self._measure()
+
+    def close(self) -> None:
+        """Ends all runs and removes what they wrote."""
+        for run in self.runs.values():
+            self._end(run, "")
+            os.waitpid(run.pid, 0)
+            self.slots.leave(run.slot)
+        for name in [*self.slots.retained]:
+            self.slots.drop(name)
+
+    def _hear(self, poll: select.poll) -> bool:
+        """One message of the parent. False: there will be no more."""
+        try:
+            data, extra, _, _ = self.control.recvmsg(_MESSAGE_BYTES, _EXTRA_BYTES)
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        job = self.known_jobs.get(data)
+        if job is None:
+            job = self._read_job(data)
+        if "drop" in job:
+            self.slots.drop(job["drop"])
+            return True
+        descriptors = [number for _, _, part in extra for number in struct.unpack(f"{len(part) // 4}i", part)]
+        run = self._fork(job, descriptors)
+        if run is not None:
+            self.runs[run.pidfd] = self.by_status[run.status] = run
+            poll.register(run.pidfd, select.POLLIN)
+            poll.register(run.status, select.POLLIN)
+        return True
+
+    def _read_job(self, data: bytes) -> dict[str, Any]:
+        """What a message says; that of one run is mostly that of the run before."""
+        job = json.loads(data)
+        job["locks"] = {}
+        if len(self.known_jobs) >= _KNOWN_JOBS:
+            self.known_jobs.clear()
+        self.known_jobs[data] = job
+        return job
+
+    def _fork(self, job: dict[str, Any], descriptors: list[int]) -> _Run | None:
+        status, *handed = descriptors
+        slot = None
+        try:
+            slot = self.slots.take(job)
+            jobs.name_folder(slot.folder)  # before the fork: it is mostly the same as before
+            cell = slot.cell if job["profile"] == "python" else slot.foreign
+            locks = self._locks(job, cell)
+            arrangement = self._arrangement(job, handed, cell)
+            pid = os.fork()
+        except OSError as fault:  # as when there are too many processes
+            self._tell(status, pack_fault(f"the fork server: {fault}"))
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if slot is not None and slot not in self.slots.retained.values():
+                self.slots.leave(slot)
+            return None
+        if pid == 0:
+            try:
+                jobs.lock_and_run(job, arrangement, locks, cell)
+            finally:
+                os._exit(1)
+        for descriptor in handed:
+            os.close(descriptor)
+        return _Run(pid, status, os.pidfd_open(pid), slot, job)
+
+    def _arrangement(self, job: dict[str, Any], handed: list[int], cell: jobs.JobCell) -> list[walls.Step]:
+        handed_on = iter(handed)
+        descriptors = [next(handed_on) if there else self.nothing for there in job["given"]]
+        return jobs.arrange_steps(descriptors, cell.ruleset)
+
+    @staticmethod
+    def _locks(job: dict[str, Any], cell: jobs.JobCell) -> list[walls.Step]:
+        """Empty where the rules for files are to be made by the run."""
+        if job["profile"] != "python" or (cell.landlock and cell.ruleset is None):
+            return []
+        locks = job["locks"]
+        if cell.scratch not in locks:
+            locks[cell.scratch] = jobs.lock_steps(job, cell, None if cell.ruleset is None else len(job["given"]))
+        return locks[cell.scratch]
 
     def _measure(self) -> None:
         for run in self.runs.values():
@@ -283,8 +291,8 @@ class _Server:
             poll.unregister(run.status)
         os.close(run.pidfd)
         if not run.job.get("keep"):
-            self.retained.pop(run.job.get("scratch", ""), None)
-            self._leave_slot(run.slot, alone=run.job["profile"] == "python")
+            self.slots.retained.pop(run.job.get("scratch", ""), None)
+            self.slots.leave(run.slot, alone=run.job["profile"] == "python")
         code, seconds = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
         self._tell(run.status, pack_ending(code, usage.ru_maxrss * 1024, seconds, run.waited, run.stopped, run.cause))
         os.close(run.status)
@@ -309,10 +317,11 @@ def _reap_group(group: int) -> None:
 def _raise_walls(config: dict[str, Any], control: socket.socket) -> _Server:
     """The walls that are common to all runs, and what is missing of them. Raises OSError where one that is there does
     not stand."""
-    server = _Server(config, control, walls.landlock_version())
+    slots = _Slots(config, walls.landlock_version())
+    server = _Server(control, slots)
     if config["namespaces"]:
         namespaces.enter(config["root"], config["readable"])
-        server.own_root = True
+        slots.own_root = True
     if sys.platform == "linux":
         walls.prctl(_PR_SET_CHILD_SUBREAPER, 1)
         walls.bound_capabilities()
@@ -323,7 +332,7 @@ def _raise_walls(config: dict[str, Any], control: socket.socket) -> _Server:
     while server.nothing < jobs.LOW_DESCRIPTORS:  # so that what is handed to a run lies where nothing else goes
         server.nothing = os.dup(server.nothing)
     if config["seccomp"]:
-        server.filters = walls.ProfileFilters()
+        slots.filters = walls.ProfileFilters()
         walls.install_base_filter()
     return server
 
@@ -344,7 +353,7 @@ def serve_forks(text: str) -> None:
     except OSError as fault:
         control.send(json.dumps({"fault": str(fault)}).encode())
         os._exit(1)
-    report = {"landlock": server.landlock, "seccomp": config["seccomp"], "own_root": server.own_root}
+    report = {"landlock": server.slots.landlock, "seccomp": config["seccomp"], "own_root": server.slots.own_root}
     control.send(json.dumps(report).encode())
     jobs.warm_up()
     gc.collect()

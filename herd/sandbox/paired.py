@@ -44,10 +44,13 @@ def run_tests_apart(
     limits: Limits,
 ) -> TestVerdict:
     """Two processes. jobs: of the tests and of the program."""
-    asked, asking = os.pipe()
+    question_end, asker_end = os.pipe()
     hearing, telling = os.pipe()
     with Run() as tests, Run() as candidate:
-        for run, data, ends in ((tests, request, (hearing, asking)), (candidate, {"code": code}, (asked, telling))):
+        for run, data, ends in (
+            (tests, request, (hearing, asker_end)),
+            (candidate, {"code": code}, (question_end, telling)),
+        ):
             for _ in range(3):
                 run.give(None)
             run.write(json.dumps(data).encode())

@@ -15,7 +15,7 @@ from herd.corpus.sources import crawls_of
 from herd.corpus.stages import curate
 from herd.model.sizes import parse_size
 from herd.pretrain.mix import ProportionalMix
-from herd.pretrain.planning import planned_trainings
+from herd.pretrain.planning import PlannedTraining, planned_trainings
 from herd.pretrain.pretrain import PretrainSettings, pretrain
 from herd.recipes.costing import (
     StageForecast,
@@ -178,6 +178,7 @@ def test_what_is_read_so_many_times_is_guessed_by_bytes(tmp_path: Path) -> None:
     (forecast,) = forecast_costs(walk(model), H100, artifacts=tmp_path)
     assert forecast.tokens == pytest.approx(25_000, abs=1024)
     assert "guessed from the bytes" in "\n".join(forecast_lines([forecast], H100, tmp_path))
+    assert isinstance(forecast.training, PlannedTraining)
     assert forecast.training.stated_settings == settings
 
 
