@@ -141,9 +141,9 @@ def encode_value(value: Any, convert: Callable[[Any], Any], depth: int = 0) -> A
     if kind is datetime.timedelta:
         return {"delta": [value.days, value.seconds, value.microseconds]}
     if kind is datetime.datetime and value.tzinfo is None:
-        return {"datetime": value.isoformat()}
+        return {"datetime": [value.isoformat(), value.fold]}
     if kind is datetime.time and value.tzinfo is None:
-        return {"time": value.isoformat()}
+        return {"time": [value.isoformat(), value.fold]}
     return convert(value)
 
 
@@ -171,7 +171,7 @@ def decode_value(data: Any, convert: Callable[[dict[str, Any]], Any]) -> Any:
         "c": lambda: complex(*(decode_value(element, convert) for element in body)),
         "r": lambda: range(*(decode_value(element, convert) for element in body)),
         "delta": lambda: datetime.timedelta(*body),
-        "datetime": lambda: datetime.datetime.fromisoformat(body),
-        "time": lambda: datetime.time.fromisoformat(body),
+        "datetime": lambda: datetime.datetime.fromisoformat(body[0]).replace(fold=body[1]),
+        "time": lambda: datetime.time.fromisoformat(body[0]).replace(fold=body[1]),
     }
     return simple[tag]() if tag in simple else convert(data)

@@ -55,7 +55,8 @@ def test_values_come_over_as_they_are_and_of_their_type(value: Any) -> None:
     [
         1 << 10_000, -(1 << 60), float("inf"), bytearray(b"x"), range(3, 9, 2), collections.deque([1, 2]),
         collections.OrderedDict(b=1, a=2), collections.Counter("aab"), decimal.Decimal("1.10"),
-        fractions.Fraction(1, 3), datetime.timedelta(days=-1), {(1, 2): [3]}, "\ud800", True, -0.0,
+        fractions.Fraction(1, 3), datetime.timedelta(days=-1), datetime.time(2, fold=1),
+        {(1, 2): [3]}, "\ud800", True, -0.0,
     ],
 )  # fmt: skip
 def test_some_that_are_easily_lost(value: Any) -> None:
