@@ -243,13 +243,13 @@ class _Server:
             os.close(descriptor)
         return _Run(pid, status, os.pidfd_open(pid), slot, job)
 
-    def _arrangement(self, job: dict[str, Any], handed: list[int], cell: jobs.JobCell) -> list[walls.Step]:
+    def _arrangement(self, job: dict[str, Any], handed: list[int], cell: jobs.JobCell) -> list[walls.LockStep]:
         handed_on = iter(handed)
         descriptors = [next(handed_on) if there else self.nothing for there in job["given"]]
         return jobs.arrange_steps(descriptors, cell.ruleset)
 
     @staticmethod
-    def _locks(job: dict[str, Any], cell: jobs.JobCell) -> list[walls.Step]:
+    def _locks(job: dict[str, Any], cell: jobs.JobCell) -> list[walls.LockStep]:
         """Empty where the rules for files are to be made by the run."""
         if job["profile"] != "python" or (cell.landlock and cell.ruleset is None):
             return []
@@ -357,7 +357,7 @@ def serve_forks(text: str) -> None:
     control.send(json.dumps(report).encode())
     jobs.warm_up()
     gc.collect()
-    walls.trim_memory()
+    walls.release_heap()
     gc.disable()
     gc.freeze()  # so that a child's first collection does not copy every page
     try:

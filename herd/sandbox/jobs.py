@@ -22,7 +22,7 @@ from typing import Any
 
 from herd.sandbox import suites, walls
 from herd.sandbox.candidate import serve_candidate
-from herd.sandbox.walls import Step, take_steps
+from herd.sandbox.walls import LockStep, take_steps
 from herd.sandbox.wire import LOCK_WORD, Connection
 
 BINARY = "program"  # the file that a compiler makes
@@ -52,7 +52,9 @@ class JobCell:
     own_root: bool
 
 
-def lock_and_run(job: Mapping[str, Any], descriptors: Sequence[Step], locks: Sequence[Step], cell: JobCell) -> None:
+def lock_and_run(
+    job: Mapping[str, Any], descriptors: Sequence[LockStep], locks: Sequence[LockStep], cell: JobCell
+) -> None:
     """Never comes back. descriptors: the steps of `arrange_steps`. locks: those of `lock_steps`; empty where the rules
     for files are to be made here.
 
@@ -77,10 +79,10 @@ def lock_and_run(job: Mapping[str, Any], descriptors: Sequence[Step], locks: Seq
     os._exit(0)
 
 
-def arrange_steps(descriptors: Sequence[int], ruleset: int | None) -> list[Step]:
+def arrange_steps(descriptors: Sequence[int], ruleset: int | None) -> list[LockStep]:
     """The given descriptors become 0, 1, 2, ..., and that of the rules the one after; no other stays open. None of them
     may be one of the first `LOW_DESCRIPTORS`."""
-    steps: list[Step] = [(os.dup2, (element, target, target <= 2)) for target, element in enumerate(descriptors)]
+    steps: list[LockStep] = [(os.dup2, (element, target, target <= 2)) for target, element in enumerate(descriptors)]
     count = len(descriptors)
     if ruleset is not None:
         steps.append((os.dup2, (ruleset, count, False)))
@@ -93,7 +95,7 @@ def arrange(descriptors: Sequence[int]) -> None:
     take_steps(arrange_steps([fcntl.fcntl(element, fcntl.F_DUPFD, _HIGH) for element in descriptors], None))
 
 
-def lock_steps(job: Mapping[str, Any], cell: JobCell, ruleset: int | None) -> list[Step]:
+def lock_steps(job: Mapping[str, Any], cell: JobCell, ruleset: int | None) -> list[LockStep]:
     """The walls around one run, one after another. ruleset: its descriptor there. The filter of system calls must have
     been given the number of its process."""
     steps = walls.ResourceLimits(**job["limits"]).steps()

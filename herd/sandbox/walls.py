@@ -39,7 +39,7 @@ _LATER_FILE_RIGHTS = (1 << 16) - 1
 _NETWORK, _SCOPES = 3, 3  # bind and connect of TCP; abstract sockets and signals
 
 # A call for a fork, prepared before there is one: the function and its arguments. It raises, or gives -1, if it fails.
-Step = tuple[Callable[..., object], tuple[Any, ...]]
+LockStep = tuple[Callable[..., object], tuple[Any, ...]]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # With the types said once, a run's calls make no object for every argument.
@@ -55,7 +55,7 @@ def _checked(returned: int, call: str) -> int:
     return returned
 
 
-def take_steps(steps: Sequence[Step]) -> None:
+def take_steps(steps: Sequence[LockStep]) -> None:
     """Takes one step after another. Raises OSError at the first that fails."""
     for function, arguments in steps:
         if function(*arguments) == -1:
@@ -73,7 +73,7 @@ def prctl(option: int, first: int = 0, second: int = 0) -> None:
         _checked(-1, f"prctl {option}")
 
 
-def _prctl_step(option: int, first: int = 0, second: int = 0) -> Step:
+def _prctl_step(option: int, first: int = 0, second: int = 0) -> LockStep:
     return _libc.prctl, (option, first, second, 0, 0)
 
 
@@ -128,7 +128,7 @@ def restrict_files(ruleset: int) -> None:
     take_steps(file_steps(ruleset))
 
 
-def file_steps(ruleset: int) -> list[Step]:
+def file_steps(ruleset: int) -> list[LockStep]:
     """What `restrict_files` does."""
     return [_prctl_step(_PR_SET_NO_NEW_PRIVS, 1), (_restrict_self, (_RESTRICT_SELF, ruleset, 0))]
 
@@ -147,7 +147,7 @@ class SyscallFilter:
         for place in places:
             self._words[place] = number
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[LockStep]:
         """What `install` does."""
         address = ctypes.addressof(self._program)
         return [_prctl_step(_PR_SET_NO_NEW_PRIVS, 1), _prctl_step(_PR_SET_SECCOMP, 2, address)]
@@ -178,7 +178,7 @@ class ProfileFilters:
         prepared, places = self._filters[profile]
         prepared.fill(places, os.getpid())
 
-    def steps(self, profile: str) -> list[Step]:
+    def steps(self, profile: str) -> list[LockStep]:
         """What installs a filter that `fill` made this process's own."""
         return self._filters[profile][0].steps()
 
@@ -205,7 +205,7 @@ class ResourceLimits:
     processes: int = 0
     open_files: int = 64
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[LockStep]:
         """What `install` does. The soft limit's signal says that it was the time; a process that ignores it is killed a
         second later."""
         pairs = {resource.RLIMIT_CPU: (self.cpu_seconds, self.cpu_seconds + 1), resource.RLIMIT_CORE: (0, 0)}
@@ -235,7 +235,7 @@ def hide_memory() -> None:
     prctl(_PR_SET_DUMPABLE, 0)
 
 
-def process_steps() -> list[Step]:
+def process_steps() -> list[LockStep]:
     """What `end_with_parent` and `hide_memory` do."""
     return [_prctl_step(_PR_SET_PDEATHSIG, int(signal.SIGKILL)), _prctl_step(_PR_SET_DUMPABLE, 0)]
 
@@ -258,12 +258,12 @@ def become(user: int) -> None:
     take_steps(user_steps(user))
 
 
-def user_steps(user: int) -> list[Step]:
+def user_steps(user: int) -> list[LockStep]:
     """What `become` does."""
     return [(os.setgroups, ([],)), (os.setresgid, (user, user, user)), (os.setresuid, (user, user, user))]
 
 
-def trim_memory() -> None:
+def release_heap() -> None:
     """Gives back what this process no longer uses, so that its forks do not share it."""
     with contextlib.suppress(AttributeError):  # glibc's alone
         _libc.malloc_trim(0)
