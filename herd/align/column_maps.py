@@ -9,9 +9,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from herd.align.row_parts import JsonRow, Turns, answer_turns, check_row, prompt_turns, row_conversation, row_preference
+from herd.core.errors import DataError
 from herd.core.records import Conversation, Message, Preference, Strength
 from herd.core.rowfiles import RowError
 
@@ -195,3 +197,61 @@ def _best_and_worst(answers: Sequence[tuple[float, Conversation]]) -> Preference
     )
     check_row(pair)
     return pair
+
+
+LABEL_COLUMNS = ("prompt", "completion", "label")
+
+
+class LabelledAnswers:
+    """Answers whose rows say only whether they are wanted, TRL's unpaired preferences, by their prompts. Source:
+    Ethayarajh et al. 2024 (KTO; arXiv:2402.01306)."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Turns, tuple[list[_Labelled], list[_Labelled]]] = {}
+
+    def add(self, row: JsonRow, number: int, name: str) -> bool:
+        """Takes a row in, if it is of this kind. Raises RowError for one that cannot be read."""
+        if not all(column in row for column in LABEL_COLUMNS):
+            return False
+        label = row["label"]
+        if label not in (0, 1):
+            raise RowError(
+                "broken", f"the label is {str(label)[:40]!r}; write true for a wanted answer, false for others"
+            )
+        try:
+            prompt, answer = prompt_turns(row["prompt"]), answer_turns(row["completion"])
+        except (DataError, TypeError, ValueError, AttributeError, KeyError, RecursionError) as fault:
+            raise RowError("broken", f"{' and '.join(LABEL_COLUMNS)}: {fault}") from None
+        self._answers.setdefault(prompt, ([], []))[not label].append(_Labelled(row, number, name, answer))
+        return True
+
+    def pairs(self) -> Iterator[Preference | tuple[int, RowError]]:
+        """Of each prompt as many pairs as it has wanted and other answers, in their order; of each row that has none
+        beside it its number, and why."""
+        for prompt, (liked, disliked) in self._answers.items():
+            count = min(len(liked), len(disliked))
+            for chosen, rejected in zip(liked[:count], disliked[:count], strict=True):
+                try:
+                    pair = row_preference(chosen.row, chosen.name, prompt, chosen.answer, rejected.answer)
+                    check_row(pair)
+                    yield pair
+                except RowError as fault:
+                    yield chosen.number, fault
+            for answer in (*liked[count:], *disliked[count:]):
+                yield answer.number, RowError("a label and no pair", NO_PAIR)
+
+
+NO_PAIR = (
+    "an answer that is only wanted or not (KTO's prompt, completion and label) and its prompt has none of the other "
+    "label beside it; give answers of both labels to a prompt, or pairs with prompt, chosen and rejected"
+)
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """An answer of a row. number: of the row; name: what the row is called."""
+
+    row: JsonRow
+    number: int
+    name: str
+    answer: Turns

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from herd.align.column_maps import SET_FORMS, RatedAnswers, input_output
+from herd.align.column_maps import LABEL_COLUMNS, NO_PAIR, SET_FORMS, LabelledAnswers, RatedAnswers, input_output
 from herd.align.prompts import PROMPT_FORMS, asked_part, row_prompt
 from herd.align.row_parts import (
     JsonRow,
@@ -80,16 +80,19 @@ class ParsedRows:
 def read_rows(file: Path | str, kind: RowKind = "rows") -> ParsedRows:
     """Every row of a JSON lines, JSON, CSV, Parquet or Arrow file (packed or not, at a path or an address), each kept
     or counted with why not. Rows whose answers are rated are conversations, and the best and the worst answer to a
-    prompt a preference.
+    prompt a preference; rows that only say whether an answer is wanted are paired with others of their prompt.
 
     Raises DataError when the file cannot be read, breaks off, or not one row is kept.
     """
-    parsed, rated = ParsedRows(), RatedAnswers()
+    parsed, rated, labelled = ParsedRows(), RatedAnswers(), LabelledAnswers()
     name = str(file).rpartition("/")[2]
     for number, row in iter_rows(file):
         try:
             if isinstance(row, RowError):
                 raise row
+            is_learnt = kind != "prompts" and isinstance(row, Mapping) and not _is_left_out(row)
+            if is_learnt and labelled.add(row, number, f"{name}-{number}"):
+                continue
             read = parse_row(row, f"{name}-{number}", kind)
         except RowError as fault:
             parsed.rejected[fault.reason] += 1
@@ -105,6 +108,13 @@ def read_rows(file: Path | str, kind: RowKind = "rows") -> ParsedRows:
             parsed.unpaired[pair.reason] += 1
         else:
             parsed.preferences.append(pair)
+    for answered in labelled.pairs():
+        if isinstance(answered, Preference):
+            parsed.preferences.append(answered)
+            continue
+        number, fault = answered
+        parsed.rejected[fault.reason] += 1
+        parsed.examples.setdefault(fault.reason, (number, str(fault)))
     if not parsed.conversations and not parsed.preferences:
         why = (
             "; ".join(f"row {number}: {_shortened(problem)}" for number, problem in parsed.examples.values())
@@ -171,7 +181,7 @@ def parse_row(row: JsonRow, number: str = "", kind: RowKind = "rows") -> Convers
     """
     if not isinstance(row, Mapping):
         raise RowError("no object", f"a row is a {type(row).__name__}, not an object with columns")
-    if row.get("train") is False or row.get("weight") == 0:
+    if _is_left_out(row):
         raise RowError("weight 0", "the row says that it is not to be learnt from")
     if kind == "prompts":
         return _parse_prompt(row, number)
@@ -179,6 +189,10 @@ def parse_row(row: JsonRow, number: str = "", kind: RowKind = "rows") -> Convers
         if all(column in row for column in columns):
             return _checked(columns, lambda read=read: check_row(read(row, number)))
     raise RowError("unknown columns", unknown_columns(row, _JOBS[kind], *_named_forms(kind)))
+
+
+def _is_left_out(row: JsonRow) -> bool:
+    return row.get("train") is False or row.get("weight") == 0
 
 
 def _parse_prompt(row: JsonRow, number: str) -> Conversation:
@@ -278,7 +292,7 @@ def _ranked(row: JsonRow, number: str) -> Preference:
 
 
 def _unpaired(row: JsonRow, number: str) -> Conversation:
-    raise RowError("a label and no pair", "an answer that is only wanted or not has nothing beside it; give pairs")
+    raise RowError("a label and no pair", NO_PAIR)
 
 
 def _stepwise(row: JsonRow, number: str) -> Conversation:
@@ -324,7 +338,7 @@ _FORMS: dict[tuple[str, ...], Callable[[JsonRow, str], Conversation | Preference
     ("chosen", "rejected"): _implicit_pair,
     ("prompt", "ranked"): _ranked,
     ("messages", "label"): _unpaired,
-    ("prompt", "completion", "label"): _unpaired,
+    LABEL_COLUMNS: _unpaired,
     ("prompt", "completions", "labels"): _stepwise,
     ("messages",): _messages,
     ("conversations",): _messages,

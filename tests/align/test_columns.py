@@ -446,3 +446,20 @@ def test_a_margin_is_read_written_and_counts(tmp_path: Path) -> None:
     given = [read, replace(read, margin=None), replace(read, margin=0.0)]
     assert _margins(given, ranked, None) == {0: 2.0}
     assert _margins(given, ranked, {"better": 0.5}) == {0: 2.0, 1: 0.5}
+
+
+def test_labelled_answers_are_paired_by_their_prompt_and_the_others_counted(tmp_path: Path) -> None:
+    """TRL's unpaired preferences: as many pairs of a prompt as it has answers of both labels."""
+    labelled = [("a", "good", True), ("a", "bad", False), ("a", "worse", False), ("b", "alone", True), ("c", "x", 2)]
+    rows = [{"prompt": prompt, "completion": answer, "label": label} for prompt, answer, label in labelled]
+    file = tmp_path / "kto.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = read_rows(file, "preferences")
+    (pair,) = read.preferences
+    assert [turns_[-1].content for turns_ in (pair.prompt.messages, pair.chosen, pair.rejected)] == ["a", "good", "bad"]
+    assert read.rejected == {"a label and no pair": 2, "broken": 1}
+    assert not read.conversations
+    alone = tmp_path / "alone.jsonl"
+    alone.write_text(json.dumps(rows[3]) + "\n")
+    with pytest.raises(DataError, match=r"row 1: an answer that is only wanted or not \(KTO's.*give answers of both"):
+        read_rows(alone, "preferences")
