@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from herd.core.errors import SettingsError, did_you_mean
-from herd.core.names import source_name
 
 if TYPE_CHECKING:
     from herd.corpus.columns import TextColumns
@@ -223,6 +222,8 @@ def sources_of(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def _by_own_name(texts: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """By the name of a source: what it would be made of, each with its paths."""
+    from herd.core.names import source_name
+
     beside: dict[Path, list[str]] = {}
     for text in texts:
         if "://" not in text and Path(text).is_file():

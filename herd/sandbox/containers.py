@@ -193,8 +193,9 @@ class ContainerSandbox:
 
     def _end(self, container: _Container) -> None:
         if container.process.poll() is None:
-            subprocess.run([self.engine, "kill", container.name], capture_output=True, check=False)
-            container.process.kill()
+            killed = subprocess.run([self.engine, "kill", container.name], capture_output=True, check=False)
+            if killed.returncode or container.process.poll() is None:  # nobody waits for a client that stays
+                container.process.kill()
         container.process.wait()
 
     def _follow(self, containers: list[_Container], limits: Limits, ended: Callable[[int], bool]) -> list[Ending]:
