@@ -26,6 +26,7 @@ from herd.core.errors import (
     to_herd_error,
 )
 from herd.core.rowfiles import RowError
+from herd.evals.endpoint import ServerAwayError
 
 
 def error_types(kind: type[HerdError] = HerdError) -> set[type[HerdError]]:
@@ -34,7 +35,7 @@ def error_types(kind: type[HerdError] = HerdError) -> set[type[HerdError]]:
 
 
 def test_every_error_survives_the_way_from_a_worker() -> None:
-    assert RowError in error_types()
+    assert {RowError, ServerAwayError} <= error_types()
     for kind in error_types():
         own = inspect.isfunction(kind.__init__)
         fault = kind(*inspect.signature(kind).parameters) if own else kind("what happened")
