@@ -39,7 +39,7 @@ def equivalent(first: str, second: str) -> bool:
     latex: Any = importlib.import_module("sympy.parsing.latex")
     try:
         return bool(sympy.simplify(latex.parse_latex(first) - latex.parse_latex(second)) == 0)
-    except Exception:
+    except Exception:  # sympy raises what it likes at text that is no maths; lm-eval takes it as unequal too
         return False
 
 
